@@ -1,0 +1,102 @@
+"""Pixels per dataset: the one axis on which every method is compared."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Decimal, InvalidOperation
+
+from .errors import BenchError
+
+_PIXELS = re.compile(r"(\d{1,15})px", re.ASCII)
+_NUMBER = re.compile(r"(\d{1,9}(\.\d{1,9})?|\.\d{1,9})(e[+-]?\d{1,2})?", re.IGNORECASE | re.ASCII)
+
+
+@dataclass(frozen=True)
+class BudgetRequest:
+    """What the user asked for, before a data set is known: images per class (``ipc``) or ``pixels``, never both."""
+
+    text: str
+    ipc: Decimal | None = None
+    pixels: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> BudgetRequest:
+        """Read ``"0.3"``, ``"10"`` (images per class) or ``"9180px"`` (pixels per dataset).
+
+        Raises:
+            BenchError: the text is neither, or the number is not positive.
+        """
+        text = str(text).strip()
+        if match := _PIXELS.fullmatch(text):
+            pixels = int(match.group(1))
+            if pixels < 1:
+                raise BenchError(f"budget '{text}' holds no pixel; ask for at least 1px")
+            return cls(f"{pixels}px", pixels=pixels)
+        try:
+            ipc = Decimal(text) if _NUMBER.fullmatch(text) else None
+        except InvalidOperation:
+            ipc = None
+        if ipc is None:
+            raise BenchError(f"budget '{text}' is not a number of images per class (0.3, 1, 10) nor of pixels (9180px)")
+        if ipc <= 0:
+            raise BenchError(f"budget '{text}' is not positive; ask for more than 0 images per class")
+        return cls(format(ipc.normalize(), "f"), ipc=ipc)
+
+    def resolve(self, classes: int, height: int, width: int) -> Budget:
+        """Turn the request into whole pixels for a data set: ``floor(ipc · classes · height · width)``, exactly.
+
+        Raises:
+            BenchError: less than one pixel is left.
+        """
+        area = classes * height * width
+        if self.pixels is not None:
+            pixels = self.pixels
+        else:
+            assert self.ipc is not None  # parse() sets one of the two
+            pixels = int((self.ipc * area).to_integral_value(rounding=ROUND_FLOOR))
+        if pixels < 1:
+            raise BenchError(f"budget '{self.text}' gives no pixel on {classes} classes of {height}x{width}; ask for more")
+        return Budget(requested=self.text, pixels=pixels, classes=classes, height=height, width=width)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A number of pixels that a distilled set of one data set may use.
+
+    Attributes:
+        requested: the request in its normal form, ``"0.3"`` or ``"9180px"``.
+        pixels: pixel positions (a colour pixel counts once) over the whole set.
+        classes: number of classes of the data set.
+        height: rows of one image, in pixels.
+        width: columns of one image, in pixels.
+    """
+
+    requested: str
+    pixels: int
+    classes: int
+    height: int
+    width: int
+
+    @property
+    def ipc(self) -> float:
+        """The granted pixels as images per class."""
+        return self.effective_ipc(self.pixels)
+
+    @property
+    def images(self) -> int:
+        """How many full images fit in the budget."""
+        return self.pixels // (self.height * self.width)
+
+    @property
+    def images_per_class(self) -> int:
+        """How many full images of every class fit in the budget: 0 below one image per class."""
+        return self.images // self.classes
+
+    def effective_ipc(self, used_pixels: int) -> float:
+        """Express ``used_pixels`` as images per class; a 153x60 poster of CIFAR-10 gives 0.896..."""
+        return used_pixels / (self.classes * self.height * self.width)
+
+    def describe(self, used_pixels: int) -> str:
+        """Say requested, used and effective budget in a few words."""
+        return f"{self.requested} asked = {self.pixels} px, {used_pixels} px used = {self.effective_ipc(used_pixels):.4f} IPC"

@@ -1,0 +1,280 @@
+"""Data sets as the suite sees them: 8-bit images, integer classes, and a test split that stays sealed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Protocol, TypeVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import BenchError
+from .guard import ForbiddenAccess
+from .registry import DATASETS
+from .seeding import stream
+
+SplitName = Literal["dev", "paper"]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is known of a data set without opening it.
+
+    Attributes:
+        name: registered name.
+        classes: number of classes.
+        shape: channels, height and width of one image.
+        class_names: one name per class, in the order of the integer labels.
+        mirror: whether a left-right flip keeps the class (false for digits and letters).
+    """
+
+    name: str
+    classes: int
+    shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    mirror: bool = True
+
+    @property
+    def channels(self) -> int:
+        """Number of colour channels."""
+        return self.shape[0]
+
+    @property
+    def height(self) -> int:
+        """Rows of one image."""
+        return self.shape[1]
+
+    @property
+    def width(self) -> int:
+        """Columns of one image."""
+        return self.shape[2]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Labelled images on their way to a student.
+
+    Attributes:
+        images: (n, c, h, w) float.
+        labels: (n, k) float, one row of finite targets per image; a row need not sum to one.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Split:
+    """Real images and their classes.
+
+    Attributes:
+        images: (n, c, h, w) uint8.
+        labels: (n,) int64, ids in 0..classes-1.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        """Check the shapes and types once, at the door."""
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
+            raise ValueError(f"images must be uint8 (n, c, h, w), found {self.images.dtype} {tuple(self.images.shape)}")
+        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
+            raise ValueError(f"labels must be int64 (n,), found {self.labels.dtype} {tuple(self.labels.shape)}")
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+    def take(self, index: Tensor) -> Split:
+        """Return the images at ``index``, in that order."""
+        return Split(self.images[index], self.labels[index])
+
+    def unit_images(self, index: Tensor | None = None) -> Tensor:
+        """Return images as float32 in [0, 1], shape (n, c, h, w)."""
+        images = self.images if index is None else self.images[index]
+        return images.float().div_(255.0)
+
+    def of_class(self, label: int) -> Tensor:
+        """Return the indices of the images of one class, in order."""
+        return torch.nonzero(self.labels == label).flatten()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One data set with its splits.
+
+    A data set plugin returns one of these with all training images in ``train``; it sets ``val`` only where the data
+    set has a fixed validation block of its own. ``test`` opens the files again when it is called, so the test images
+    are not in memory of a process that distils, and the guard of that process refuses to open ``files``.
+
+    Attributes:
+        spec: names and shapes.
+        train: what contestants may look at.
+        test: opens the test split; only the judge calls it.
+        val: judges on the way; never training data.
+        files: the files the images come from, which contestants may not open.
+        official: false for a copy in the plain array layout, whose bytes nobody vouches for.
+    """
+
+    spec: Spec
+    train: Split
+    test: Callable[[], Split]
+    val: Split | None = None
+    files: tuple[Path, ...] = ()
+    official: bool = True
+
+    def fingerprint(self) -> str:
+        """Return 16 hexadecimal digits that identify what contestants and validation see (labels included)."""
+        hasher = hashlib.sha256(f"{self.spec.name} {self.spec.classes} {self.spec.shape}".encode())
+        for split in (self.train, self.val):
+            if split is not None:
+                hasher.update(split.images.numpy().tobytes())
+                hasher.update(split.labels.numpy().tobytes())
+            hasher.update(b"|")
+        return hasher.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Where data sets live and whether one may be downloaded.
+
+    Attributes:
+        root: the data root (``--data-root``, ``DDBENCH_DATA``, or a per-user cache folder).
+        download: whether a missing data set may be fetched; it is only ever fetched when asked for by name.
+    """
+
+    root: Path
+    download: bool = True
+
+
+class DatasetPlugin(Protocol):
+    """What a registered data set is: a function with a docstring and two facts that need no file to be opened.
+
+    Attributes:
+        spec: names and shapes.
+        reference: where the data come from.
+    """
+
+    spec: Spec
+    reference: str
+
+    def __call__(self, options: DataOptions) -> Dataset:
+        """Open the data set, all training images in ``train``."""
+
+
+Loader = TypeVar("Loader", bound=Callable[[DataOptions], Dataset])
+
+
+def about(spec: Spec, reference: str) -> Callable[[Loader], Loader]:
+    """Return a decorator that notes on a data set's function what is known without opening a file."""
+
+    def note(load: Loader) -> Loader:
+        plugin = cast(DatasetPlugin, load)
+        plugin.spec, plugin.reference = spec, reference
+        return load
+
+    return note
+
+
+def default_data_root() -> Path:
+    """Return ``$DDBENCH_DATA`` or the per-user cache folder ``~/.cache/ddbench/data`` (``XDG_CACHE_HOME`` is kept)."""
+    if configured := os.environ.get("DDBENCH_DATA"):
+        return Path(configured).expanduser()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "ddbench" / "data"
+
+
+def load_dataset(name: str, split: SplitName = "dev", options: DataOptions | None = None) -> Dataset:
+    """Open a registered data set under one of the two splits.
+
+    ``dev`` carves ``val`` from the training images (stratified: 10 %, at least 5 of a class, at most half of it, the
+    same images for everybody) unless the plugin brings a fixed block. ``paper`` gives all training images and no val.
+
+    Raises:
+        BenchError: unknown name, or the data is not there; the message says which files to put where.
+    """
+    options = options or DataOptions(default_data_root())
+    dataset: Dataset = DATASETS[name](options)
+    if split == "dev":
+        return dataset if dataset.val is not None else carve_val(dataset)
+    if dataset.val is not None:
+        train = Split(torch.cat([dataset.train.images, dataset.val.images]), torch.cat([dataset.train.labels, dataset.val.labels]))
+        return replace(dataset, train=train, val=None)
+    return dataset
+
+
+def carve_val(dataset: Dataset) -> Dataset:
+    """Move a stratified tenth of ``train`` into ``val``; the choice depends on the name of the data set alone."""
+    held_out = []
+    for label in range(dataset.spec.classes):
+        members = dataset.train.of_class(label)
+        count = min(max(5, len(members) // 10), len(members) // 2)
+        order = torch.randperm(len(members), generator=stream("val split", dataset.spec.name, label))
+        held_out.append(members[order[:count]])
+    val = torch.cat(held_out).sort().values
+    keep = torch.ones(len(dataset.train), dtype=torch.bool)
+    keep[val] = False
+    return replace(dataset, train=dataset.train.take(torch.nonzero(keep).flatten()), val=dataset.train.take(val))
+
+
+def array_layout_files(root: Path, name: str) -> tuple[Path, ...]:
+    """Return the five paths of the plain array layout of a data set, whether or not they exist."""
+    stems = ("train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy", "classes.txt")
+    return tuple(root / name / stem for stem in stems)
+
+
+def read_array_layout(root: Path, spec: Spec) -> Dataset | None:
+    """Read ``<root>/<name>/{train,test}_images.npy`` (uint8, n x h x w [x c]), ``_labels.npy`` and ``classes.txt``.
+
+    Returns:
+        The data set, marked unofficial, or ``None`` if its training images are not there.
+
+    Raises:
+        BenchError: a file is missing, or its contents do not fit ``spec``.
+    """
+    files = array_layout_files(root, spec.name)
+    if not files[0].is_file():
+        return None
+    missing = [file.name for file in files[:4] if not file.is_file()]
+    if missing:
+        raise BenchError(f"data set '{spec.name}' in {files[0].parent} lacks {', '.join(missing)}; put them beside {files[0].name}")
+    if files[4].is_file():
+        names = tuple(line.strip() for line in files[4].read_text(encoding="utf-8").splitlines() if line.strip())
+        if len(names) != spec.classes:
+            raise BenchError(f"{files[4]} names {len(names)} classes, data set '{spec.name}' has {spec.classes}; correct the file")
+        spec = replace(spec, class_names=names)
+
+    def open_split(part: Literal["train", "test"]) -> Split:
+        images, labels = (_load_array(root / spec.name / f"{part}_{what}.npy") for what in ("images", "labels"))
+        return _split_from_arrays(images, labels, spec, root / spec.name / f"{part}_images.npy")
+
+    return Dataset(spec, open_split("train"), lambda: open_split("test"), files=files, official=False)
+
+
+def _load_array(file: Path) -> np.ndarray:
+    try:
+        return np.asarray(np.load(file, allow_pickle=False))
+    except ForbiddenAccess:
+        raise  # the guard's, not the file's fault
+    except (OSError, ValueError, EOFError) as error:
+        raise BenchError(f"{file} cannot be read as one numpy array: {error}; write it again with numpy.save") from error
+
+
+def _split_from_arrays(images: np.ndarray, labels: np.ndarray, spec: Spec, source: Path) -> Split:
+    if images.ndim == 3:
+        images = images[..., None]
+    expected = (spec.height, spec.width, spec.channels)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != expected:
+        needed = ", ".join(map(str, expected))
+        raise BenchError(f"{source} holds {images.dtype} {images.shape}; data set '{spec.name}' needs uint8 (n, {needed})")
+    whole = labels.ndim == 1 and labels.dtype.kind in "iu"
+    if not whole or len(labels) != len(images) or labels.min(initial=0) < 0 or labels.max(initial=0) >= spec.classes:
+        raise BenchError(f"the labels beside {source} must be {len(images)} integers from 0 to {spec.classes - 1}; correct the file")
+    pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    return Split(pixels, torch.from_numpy(labels.astype(np.int64)))

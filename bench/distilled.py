@@ -1,0 +1,225 @@
+"""The artefact: what a method hands to the judge, on disk as safetensors and a JSON manifest. Never pickle."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from .data import Spec
+from .errors import RejectedSet
+from .parameterization import Parameterization
+from .registry import PARAMETERIZATIONS
+
+SCHEMA = 1
+TENSORS = "tensors.safetensors"
+MANIFEST = "manifest.json"
+
+Optimizer = Literal["adam", "sgd"]
+Schedule = Literal["constant", "step", "cosine"]
+Coordinates = Literal["space", "rgb"]
+
+
+@dataclass(frozen=True)
+class TrainRecipe:
+    """How a student is to be trained on the set. Closed: these numbers and no others, all of them counted.
+
+    Attributes:
+        optimizer: ``adam`` (betas 0.9, 0.999, epsilon 1e-8) or ``sgd``.
+        lr: learning rate; learned ones live here, where they are seen.
+        steps: optimizer steps of one student.
+        batch_size: images per step, drawn without replacement within a step; 0 means all of them.
+        momentum: of ``sgd``.
+        weight_decay: added to the gradient, as in torch.
+        schedule: ``constant``, ``step`` (a tenth after half the steps) or ``cosine`` (to zero).
+        augmentation: strategy of ``bench.nn.augment``, e.g. ``none`` or ``flip_rotate``.
+    """
+
+    optimizer: Optimizer = "adam"
+    lr: float = 1e-3
+    steps: int = 300
+    batch_size: int = 0
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    schedule: Schedule = "constant"
+    augmentation: str = "none"
+
+    def problems(self) -> list[str]:
+        """Return one sentence per field that no student could be trained with."""
+        found = []
+        for name, options in (("optimizer", get_args(Optimizer)), ("schedule", get_args(Schedule))):
+            if getattr(self, name) not in options:
+                found.append(f"recipe {name} is {getattr(self, name)!r}; it must be one of {', '.join(options)}")
+        for name, low, high in (("steps", 1, 1_000_000), ("batch_size", 0, 1_000_000)):
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                found.append(f"recipe {name} is {value!r}; it must be a whole number from {low} to {high}")
+        for name in ("lr", "momentum", "weight_decay"):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
+                found.append(f"recipe {name} is {value!r}; it must be a finite number of at least 0")
+        if not isinstance(self.augmentation, str) or len(self.augmentation) > 64:
+            found.append("recipe augmentation must be the name of a strategy")
+        return found
+
+    def scalars(self) -> int:
+        """Count the numbers the recipe carries."""
+        return sum(isinstance(value, (int, float)) for value in asdict(self).values())
+
+
+@dataclass(frozen=True)
+class DistilledSet:
+    """Stored numbers, how to read them, and how to train on them.
+
+    Attributes:
+        spec: the data set it stands for.
+        parameterization: the stored numbers and their decoder.
+        recipe: how a student is trained under the ``native`` protocol.
+        space: name of the pixel space (``bench.nn.spaces``) in which students see images.
+        coordinates: ``space`` if decoded images are already in that space, ``rgb`` if they are plain [0, 1] pixels
+            which the student sees through the space's transform.
+        network: the network the set was made for, e.g. ``convnet-d3-w128``; empty means the data set's default.
+        notes: plain JSON for people (class order and its source, adaptations, ...); decoding never sees it.
+    """
+
+    spec: Spec
+    parameterization: Parameterization
+    recipe: TrainRecipe
+    space: str = "standard"
+    coordinates: Coordinates = "space"
+    network: str = ""
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Write ``tensors.safetensors`` and ``manifest.json`` into ``folder``, the manifest last and atomically."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {key: t.detach().cpu().contiguous().clone() for key, t in self.parameterization.state_dict().items()}
+        scratch = folder / f".{TENSORS}.{os.getpid()}"
+        save_file(tensors, scratch)
+        os.replace(scratch, folder / TENSORS)
+        scratch = folder / f".{MANIFEST}.{os.getpid()}"
+        scratch.write_text(json.dumps(self.manifest(), indent=1, sort_keys=True, allow_nan=False) + "\n")
+        os.replace(scratch, folder / MANIFEST)
+
+    def manifest(self) -> dict[str, Any]:
+        """Return everything but the tensors as plain JSON."""
+        return {
+            "schema": SCHEMA,
+            "dataset": self.spec.name,
+            "classes": self.spec.classes,
+            "shape": list(self.spec.shape),
+            "parameterization": self.parameterization.name,
+            "version": self.parameterization.version,
+            "config": self.parameterization.config(),
+            "roles": dict(self.parameterization.roles),
+            "recipe": asdict(self.recipe),
+            "space": self.space,
+            "coordinates": self.coordinates,
+            "network": self.network,
+            "notes": self.notes,
+        }
+
+    @classmethod
+    def load(cls, folder: Path, spec: Spec) -> DistilledSet:
+        """Read a set back, trusting nothing that the files say beyond the closed schema.
+
+        Raises:
+            RejectedSet: a file is missing or torn, the schema or the data set is another one, the parameterization is
+                not registered, the recipe has unknown fields, or the tensors are not exactly the declared ones.
+        """
+        manifest = _read_manifest(folder)
+        expected = {"dataset": spec.name, "classes": spec.classes, "shape": list(spec.shape)}
+        for key, value in expected.items():
+            if manifest[key] != value:
+                raise RejectedSet(f"the set is for {key} {manifest[key]!r}, it is judged on {value!r}")
+        if manifest["coordinates"] not in get_args(Coordinates):
+            known = ", ".join(get_args(Coordinates))
+            raise RejectedSet(f"the set's coordinates are {manifest['coordinates']!r}; they must be one of {known}")
+        if not isinstance(manifest["notes"], dict):
+            raise RejectedSet(f"the set's notes must be a mapping, found {type(manifest['notes']).__name__}")
+        return cls(
+            spec=spec,
+            parameterization=_rebuild(manifest, folder, spec),
+            recipe=_read_recipe(manifest["recipe"]),
+            space=str(manifest["space"]),
+            coordinates=manifest["coordinates"],
+            network=str(manifest["network"]),
+            notes=manifest["notes"],
+        )
+
+
+_MANIFEST_KEYS = frozenset(
+    ("schema", "dataset", "classes", "shape", "parameterization", "version", "config", "roles")
+    + ("recipe", "space", "coordinates", "network", "notes")
+)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        raise RejectedSet(f"the manifest {folder / MANIFEST} cannot be read: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        raise RejectedSet(f"the manifest {folder / MANIFEST} is not of schema {SCHEMA}")
+    if surplus := sorted(manifest.keys() ^ _MANIFEST_KEYS):
+        raise RejectedSet(f"the manifest must have exactly its {len(_MANIFEST_KEYS)} fields; it differs in {', '.join(surplus)}")
+    return manifest
+
+
+def _read_recipe(raw: Any) -> TrainRecipe:
+    known = {f.name for f in fields(TrainRecipe)}
+    if not isinstance(raw, dict) or set(raw) != known:
+        surplus = sorted(set(raw) ^ known) if isinstance(raw, dict) else [repr(raw)]
+        raise RejectedSet(f"the recipe must have exactly the fields {', '.join(sorted(known))}; it differs in {', '.join(surplus)}")
+    recipe = TrainRecipe(**raw)
+    if problems := recipe.problems():
+        raise RejectedSet(problems[0])
+    return recipe
+
+
+def _rebuild(manifest: dict[str, Any], folder: Path, spec: Spec) -> Parameterization:
+    name = manifest["parameterization"]
+    if name not in PARAMETERIZATIONS:
+        raise RejectedSet(f"the parameterization {name!r} is not registered; known are {', '.join(PARAMETERIZATIONS)}")
+    kind: type[Parameterization] = PARAMETERIZATIONS[name]
+    if kind.version != manifest["version"]:
+        raise RejectedSet(f"the set was written by version {manifest['version']} of '{name}', installed is version {kind.version}")
+    try:
+        parameterization = kind.from_config(manifest["config"], spec)
+    except Exception as error:
+        # The decoder's own code reads a file that anybody may have written; whatever it trips over, the set is unfit.
+        raise RejectedSet(f"the config of parameterization '{name}' cannot be used: {type(error).__name__}: {error}") from error
+    for what, said, true in (
+        ("roles", manifest["roles"], dict(kind.roles)),
+        ("config", manifest["config"], json.loads(json.dumps(parameterization.config()))),
+    ):
+        if said != true:
+            raise RejectedSet(f"the manifest's {what} of parameterization '{name}' are not those of the rebuilt object")
+    _fill(parameterization, folder)
+    return parameterization
+
+
+def _fill(parameterization: Parameterization, folder: Path) -> None:
+    """Load the stored tensors, which must be exactly the declared ones."""
+    try:
+        tensors = load_file(folder / TENSORS)
+    except (OSError, SafetensorError) as error:
+        raise RejectedSet(f"the tensors {folder / TENSORS} cannot be read: {error}") from error
+    wanted = parameterization.state_dict()
+    if not all(isinstance(t, torch.Tensor) for t in wanted.values()):
+        raise RejectedSet(f"the parameterization '{parameterization.name}' keeps something other than tensors in its state")
+    if set(tensors) != set(wanted):
+        raise RejectedSet(f"stored and declared tensors differ: {', '.join(sorted(set(tensors) ^ set(wanted)))}")
+    for key, tensor in tensors.items():
+        if tensor.shape != wanted[key].shape or tensor.dtype != wanted[key].dtype:
+            raise RejectedSet(
+                f"tensor '{key}' is {tensor.dtype} {tuple(tensor.shape)}, declared is {wanted[key].dtype} {tuple(wanted[key].shape)}"
+            )
+    parameterization.load_state_dict(tensors, strict=True)

@@ -1,0 +1,32 @@
+"""Errors a user can cause: one sentence that says what was asked, what was found and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """A mistake in the user's input. The command line prints its text and exits with code 2."""
+
+
+class RejectedSet(Exception):
+    """A distilled set broke a rule of the audit; the text says which rule and by how much."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest of ``known``, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> BenchError:
+    """Build the error for a name that is not registered.
+
+    Args:
+        kind: what the name stands for, e.g. ``"method"``.
+        name: the name that was asked for.
+        known: the names that exist.
+    """
+    names = sorted(known)
+    return BenchError(f"unknown {kind} '{name}'{did_you_mean(name, names)} (available: {', '.join(names)})")

@@ -1,0 +1,103 @@
+"""Keeps code that must be closed from opening files or the network, and remembers every attempt.
+
+While a method distils, the files of its data set are out of reach: the training images were loaded before, and nothing
+else of them is its business. While a set decodes, every file but program text is out of reach, and so is the network.
+The guard sits on Python's audit events, which no Python code can switch off. It stops mistakes and cheats written in
+Python; a hostile plugin with native code needs the operating system's own walls (see docs/protocols.md).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_PROGRAM_TEXT = (".py", ".pyc", ".so", ".pyd", ".dylib")
+_NETWORK_EVENTS = frozenset(("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto"))
+_PROGRAM_EVENTS = frozenset(("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty"))
+
+
+class ForbiddenAccess(PermissionError):
+    """Guarded code reached for something that is closed to it."""
+
+
+class _Guard:
+    """State of the one audit hook of this process; a hook can be added but never removed."""
+
+    def __init__(self) -> None:
+        self.installed = False
+        self.closed_files: frozenset[str] = frozenset()
+        self.open_files: frozenset[str] = frozenset()
+        self.only_program_text = False
+        self.no_network = False
+        self.violations: list[str] = []
+
+    def hook(self, event: str, args: tuple[object, ...]) -> None:
+        if event in ("open", "os.rename", "os.link") and (self.closed_files or self.only_program_text):
+            self.check_open(args[0])  # a file that is renamed or linked could be opened under its other name
+        elif self.no_network and event in _NETWORK_EVENTS:
+            self.refuse(f"used the network ({event})")
+        elif self.only_program_text and event in _PROGRAM_EVENTS:
+            # Another program would do the reading, outside the guard.
+            self.refuse(f"started another process ({event})")
+
+    def check_open(self, target: object) -> None:
+        if not isinstance(target, (str, bytes, os.PathLike)):
+            return
+        path = os.path.realpath(os.fsdecode(target))
+        harmless = path.startswith(("/proc/", "/sys/", "/dev/")) or (_is_program_text(path) and _python_reads())
+        if path in self.closed_files or (self.only_program_text and not harmless and path not in self.open_files):
+            self.refuse(f"opened {path}")
+
+    def refuse(self, what: str) -> None:
+        self.violations.append(what)
+        raise ForbiddenAccess(f"guarded code {what}, which is closed to it")
+
+
+_GUARD = _Guard()
+
+
+def _is_program_text(path: str) -> bool:
+    """Tell modules, shared libraries, and the temporary names under which Python writes compiled modules."""
+    return path.endswith(_PROGRAM_TEXT) or ".pyc." in os.path.basename(path)
+
+
+def _python_reads() -> bool:
+    """Tell whether Python itself opens the file, to import it or to show a line of it, rather than the guarded code."""
+    reader = sys._getframe(3).f_code.co_filename  # 0 is this function, then check_open, hook, and who opened
+    return reader.startswith("<frozen importlib") or os.path.basename(reader) in ("linecache.py", "tokenize.py")
+
+
+@contextmanager
+def guarded(
+    closed_files: Iterable[Path] = (), *, only_program_text: bool = False, no_network: bool = False, open_files: Iterable[Path] = ()
+) -> Iterator[list[str]]:
+    """Close files (and the network) to the code inside; yields the growing list of attempts, caught or not.
+
+    A guard inside another adds to what is closed and never opens anything, and its attempts count for both.
+
+    Args:
+        closed_files: files that must not be opened, e.g. those of a data set.
+        only_program_text: refuse every file but the Python modules and shared libraries that Python itself opens to
+            import them, and refuse to start programs.
+        no_network: refuse sockets.
+        open_files: exceptions to ``only_program_text``, e.g. the files of the set that is being read.
+    """
+    if not _GUARD.installed:
+        sys.addaudithook(_GUARD.hook)
+        _GUARD.installed = True
+    before = (_GUARD.closed_files, _GUARD.open_files, _GUARD.only_program_text, _GUARD.no_network, _GUARD.violations)
+    violations: list[str] = []
+    _GUARD.violations = violations
+    _GUARD.no_network |= no_network
+    excepted = frozenset(os.path.realpath(path) for path in open_files)
+    _GUARD.open_files = _GUARD.open_files & excepted if _GUARD.only_program_text else excepted
+    _GUARD.only_program_text |= only_program_text
+    _GUARD.closed_files |= frozenset(os.path.realpath(path) for path in closed_files)
+    try:
+        yield violations
+    finally:
+        before[-1].extend(violations)
+        _GUARD.closed_files, _GUARD.open_files, _GUARD.only_program_text, _GUARD.no_network, _GUARD.violations = before

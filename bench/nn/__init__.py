@@ -1,0 +1,1 @@
+"""What students and contestants share: networks, augmentations, pixel spaces and the training of students."""

@@ -1,0 +1,228 @@
+"""Training of students on a small labelled set, one at a time or as one grouped ensemble."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..data import Batch
+from ..distilled import TrainRecipe
+from ..seeding import stream
+from .augment import Augmentation, draw, join
+from .networks import Parameters, ensemble_mode, forward, grouped_forward, initial_parameters, stack
+
+Sampling = Literal["subset", "cycle"]
+
+
+@dataclass(frozen=True)
+class StudentStreams:
+    """The three random streams of one student.
+
+    Attributes:
+        parts: names that identify the student, e.g. data set, protocol, distillation seed, repeat.
+    """
+
+    parts: tuple[str | int, ...]
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """Return a fresh generator for ``init``, ``batches`` or ``augmentation``."""
+        return stream("student", purpose, *self.parts)
+
+
+def soft_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return ``-Σ_c y_c log softmax(z)_c`` averaged over the samples (second to last dimension), summed over students.
+
+    Args:
+        logits: (n, k) or (K, n, k).
+        labels: same shape; rows need not sum to one, their size acts as the weight of the sample.
+    """
+    losses = -(labels * F.log_softmax(logits, dim=-1)).sum(-1).mean(-1)
+    return losses.sum()
+
+
+def learning_rate(recipe: TrainRecipe, step: int) -> float:
+    """Return the learning rate of ``step`` (0 is the first) under the recipe's schedule."""
+    if recipe.schedule == "step":
+        return recipe.lr * (0.1 if 2 * step >= recipe.steps else 1.0)
+    if recipe.schedule == "cosine":
+        return recipe.lr * 0.5 * (1.0 + math.cos(math.pi * step / recipe.steps))
+    return recipe.lr
+
+
+class Examples(Protocol):
+    """Where minibatches come from, for examples that should not be turned into floats all at once."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the batches are put."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        ...
+
+    def take(self, index: Tensor) -> Batch:
+        """Return the examples at ``index`` (n,), which is on the CPU."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A batch that is in memory as it is."""
+
+    batch: Batch
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        channels, height, width = self.batch.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def device(self) -> torch.device:
+        return self.batch.images.device
+
+    def __len__(self) -> int:
+        return len(self.batch.images)
+
+    def take(self, index: Tensor) -> Batch:
+        index = index.to(self.device)
+        return Batch(self.batch.images[index], self.batch.labels[index])
+
+
+def train_students(
+    network: nn.Module,
+    data: Batch | Examples,
+    recipe: TrainRecipe,
+    students: Sequence[StudentStreams],
+    checkpoints: Sequence[int],
+    *,
+    sampling: Sampling = "subset",
+    on_steps: Callable[[int], None] | None = None,
+) -> dict[int, list[Parameters]]:
+    """Train fresh students on ``data`` and return their parameters at the given numbers of steps.
+
+    A student's result depends on its own streams only, not on the others beside it (up to the rounding of grouped
+    kernels). The students are trained as one grouped ensemble where ``ensemble_mode`` says so.
+
+    Args:
+        network: architecture.
+        data: all images (n, c, h, w) and labels (n, k) of the set, in the space students see, or a source of them.
+        recipe: optimizer, steps, batch size, augmentation.
+        students: the streams of each student.
+        checkpoints: steps at which parameters are kept, each from 1 to ``recipe.steps``.
+        sampling: ``subset`` draws every batch afresh without replacement, and takes all of a smaller set; ``cycle``
+            walks through one permutation of the set after another, so that every batch has exactly
+            ``recipe.batch_size`` images and a smaller set repeats some within a batch.
+        on_steps: called after every step with the number of student-steps it took.
+
+    Returns:
+        step -> parameters of every student, in order.
+    """
+    source = _Held(data) if isinstance(data, Batch) else data
+    together = ensemble_mode(network) == "grouped"
+    groups = [list(students)] if together else [[student] for student in students]
+    runs = [_train(network, _Sampler(source, recipe, group, sampling), recipe, group, checkpoints, on_steps) for group in groups]
+    return {step: [parameters for run in runs for parameters in run[step]] for step in checkpoints}
+
+
+def _train(
+    network: nn.Module,
+    sampler: _Sampler,
+    recipe: TrainRecipe,
+    students: Sequence[StudentStreams],
+    checkpoints: Sequence[int],
+    on_steps: Callable[[int], None] | None,
+) -> dict[int, list[Parameters]]:
+    parameters = stack([initial_parameters(network, s.generator("init"), sampler.source.device) for s in students])
+    parameters = {key: value.requires_grad_() for key, value in parameters.items()}
+    optimizer = _optimizer(recipe, list(parameters.values()))
+    kept: dict[int, list[Parameters]] = {}
+    for step in range(max(checkpoints)):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(recipe, step)
+        images, labels = sampler.draw()
+        optimizer.zero_grad(set_to_none=True)
+        soft_cross_entropy(_logits(network, parameters, images), labels).backward()
+        optimizer.step()
+        if step + 1 in checkpoints:
+            kept[step + 1] = [{key: value[k].detach().clone() for key, value in parameters.items()} for k in range(len(students))]
+        if on_steps is not None:
+            on_steps(len(students))
+    return kept
+
+
+def _optimizer(recipe: TrainRecipe, parameters: list[Tensor]) -> torch.optim.Optimizer:
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, foreach=True)
+    return torch.optim.SGD(parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, foreach=True)
+
+
+class _Sampler:
+    """Draws a minibatch per student; every student has its own streams, so none depends on those beside it."""
+
+    def __init__(self, source: Examples, recipe: TrainRecipe, students: Sequence[StudentStreams], sampling: Sampling) -> None:
+        self.source = source
+        self.augmentation = recipe.augmentation
+        total = len(source)
+        wanted = recipe.batch_size or total
+        self.size = wanted if sampling == "cycle" else min(wanted, total)
+        whole = sampling == "subset" and self.size == total
+        self.everything = source.take(torch.arange(total)) if whole else None
+        self.orders = [s.generator("batches") for s in students]
+        self.augmentations = [s.generator("augmentation") for s in students]
+        self.sampling = sampling
+        self.walks = [torch.empty(0, dtype=torch.int64) for _ in students]
+
+    def draw(self) -> tuple[Tensor, Tensor]:
+        """Return images (K, b, c, h, w) and labels (K, b, k), augmented."""
+        count, shape = len(self.orders), self.source.shape
+        if self.everything is not None:
+            images = self.everything.images.expand(count, *self.everything.images.shape)
+            labels = self.everything.labels.expand(count, *self.everything.labels.shape)
+        else:
+            batch = self.source.take(torch.cat([self.index(k) for k in range(count)]))
+            images = batch.images.unflatten(0, (count, self.size))
+            labels = batch.labels.unflatten(0, (count, self.size))
+        if self.augmentation != "none":
+            drawn = join([draw(self.augmentation, self.size, shape, g) for g in self.augmentations], self.size, shape)
+            if drawn != Augmentation():
+                images = drawn(images.reshape(-1, *shape)).reshape(images.shape)
+        return images, labels
+
+    def index(self, student: int) -> Tensor:
+        """Return which examples the student sees next: (b,) int64."""
+        total, generator = len(self.source), self.orders[student]
+        if self.sampling == "subset":
+            return torch.randperm(total, generator=generator)[: self.size]
+        walk = self.walks[student]
+        while len(walk) < self.size:
+            walk = torch.cat([walk, torch.randperm(total, generator=generator)])
+        self.walks[student] = walk[self.size :]
+        return walk[: self.size]
+
+
+def _logits(network: nn.Module, stacked: Parameters, images: Tensor) -> Tensor:
+    if len(images) == 1:
+        return forward(network, {key: value[0] for key, value in stacked.items()}, images[0]).unsqueeze(0)
+    return grouped_forward(network, stacked, images)
+
+
+@torch.no_grad()
+def predict(network: nn.Module, students: Sequence[Parameters], images: Tensor, batch_size: int = 256) -> Tensor:
+    """Return the class each student gives to each image: (K, n) int64."""
+    if ensemble_mode(network) == "grouped" and len(students) > 1:
+        stacked = stack(list(students))
+        parts = [grouped_forward(network, stacked, part.expand(len(students), *part.shape)).argmax(-1) for part in images.split(batch_size)]
+        return torch.cat(parts, dim=1)
+    return torch.stack([torch.cat([forward(network, s, part).argmax(-1) for part in images.split(batch_size)]) for s in students])

@@ -1,0 +1,89 @@
+"""How stored numbers become labelled images."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from .data import Batch, Spec
+
+Role = Literal["image", "label", "other"]
+LabelKind = Literal["probabilities", "weights", "centred"]
+
+
+class Parameterization(nn.Module, ABC):
+    """Numbers in, labelled images out. Its ``state_dict()`` is the storage that the audit counts.
+
+    A concrete parameterization registers itself: ``@PARAMETERIZATIONS.register("images")``. It is rebuilt from
+    ``config()`` and its tensors alone, so everything that decoding needs must be in one of the two; what is in
+    ``config()`` is geometry (sizes, counts, a class order), never content.
+
+    Attributes:
+        name: registered name, written into manifests.
+        version: raised when the same numbers decode to other images.
+        roles: role of every tensor of ``state_dict()``; a tensor without a role makes the audit reject the set.
+        label_kind: what a row of labels is: ``probabilities`` (sums to one), ``weights`` (any non-negative target) or
+            ``centred`` (sums to zero).
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    roles: ClassVar[Mapping[str, Role]]
+    label_kind: LabelKind = "probabilities"
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Return the plain-JSON geometry from which ``from_config`` rebuilds this object (without its tensors)."""
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: Mapping[str, Any], spec: Spec) -> Parameterization:
+        """Rebuild an object with tensors of the right shapes, to be filled by ``load_state_dict``."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of images that decoding all of it gives."""
+
+    @abstractmethod
+    def decode(self, index: Tensor | None = None) -> Batch:
+        """Decode the images at ``index`` (all of them without one).
+
+        Returns:
+            Batch of images (n, c, h, w) in the shape of the data set and labels (n, classes), differentiable with
+            respect to the stored tensors.
+        """
+
+    @abstractmethod
+    def write(self, images: Tensor, labels: Tensor) -> None:
+        """Store ``images`` (n, c, h, w) with integer ``labels`` (n,) as well as the stored numbers can hold them."""
+
+    @property
+    def pixels(self) -> int:
+        """Pixel-equivalents: all stored numbers that are not labels, over the channels, rounded up."""
+        stored = sum(t.numel() for key, t in self.state_dict().items() if self.roles.get(key) != "label")
+        return -(-stored // self.channels)
+
+    @property
+    @abstractmethod
+    def channels(self) -> int:
+        """Colour channels of a decoded image."""
+
+
+@runtime_checkable
+class Canvas(Protocol):
+    """What a parameterization offers if all its images are patches of one larger image; pictures then show that one."""
+
+    def canvas(self) -> Tensor:
+        """Return the larger image (c, H, W) in its own coordinates."""
+        ...
+
+    def patch_positions(self) -> list[tuple[int, int]]:
+        """Return (y, x) of the upper left corner of every patch, in the order of ``decode``."""
+        ...
+
+    def class_map(self) -> Tensor:
+        """Return which class (H, W) int64 every pixel of the canvas belongs to."""
+        ...

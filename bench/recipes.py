@@ -1,0 +1,212 @@
+"""Hyper-parameters: class default < rules of the recipe file < ``--config`` < ``--set`` < brackets."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from .errors import BenchError, did_you_mean
+
+_FLOAT = re.compile(r"[-+]?(\d[\d_]*\.[\d_]*|\.\d[\d_]*|\d[\d_]*(?=[eE]))([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people write it: ``1e-3`` is a number, ``no`` is a word, a key twice is a mistake."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if isinstance(key, (list, dict)):
+                raise yaml.constructor.ConstructorError(None, None, "a list or a mapping cannot be a key", key_node.start_mark)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' appears twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _whole_number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    return int(str(loader.construct_scalar(node)))
+
+
+_TAG = "tag:yaml.org,2002:"
+_RULED_ANEW = (f"{_TAG}float", f"{_TAG}bool", f"{_TAG}int", f"{_TAG}timestamp")
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _RULED_ANEW]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(f"{_TAG}float", re.compile(f"^(?:{_FLOAT.pattern})$"), list("-+0123456789."))
+_Loader.add_implicit_resolver(f"{_TAG}int", re.compile(r"^[-+]?\d[\d_]*$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(f"{_TAG}bool", re.compile(r"^(?:true|True|false|False)$"), list("tTfF"))
+# The stock constructor takes 010 for eight and fails on 08.
+_Loader.add_constructor(f"{_TAG}int", _whole_number)
+
+
+def read_yaml(text: str, source: str) -> Any:
+    """Parse YAML.
+
+    Raises:
+        BenchError: the text is not YAML, or has a key twice; names ``source`` and the line.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise BenchError(f"{source}{line} is not valid YAML: {getattr(error, 'problem', None) or error}") from error
+    except ValueError as error:  # a value that contradicts its explicit tag
+        raise BenchError(f"{source} is not valid YAML: {error}") from error
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule of a recipe file: when it applies, what it sets, and where the numbers come from.
+
+    Attributes:
+        dataset: exact name, or ``None`` for any.
+        ipc: closed range of images per class, or ``None`` for any.
+        set: field -> value.
+        source: where the values come from (a paper's table, ``tuned on val``, ...).
+        trials: how many settings were tried on val to find them.
+    """
+
+    dataset: str | None
+    ipc: tuple[float, float] | None
+    set: Mapping[str, Any]
+    source: str
+    trials: int = 0
+
+    def matches(self, dataset: str, ipc: float) -> bool:
+        """Tell whether the rule applies to a data set at a number of images per class."""
+        in_range = self.ipc is None or self.ipc[0] - 1e-9 <= ipc <= self.ipc[1] + 1e-9
+        return in_range and self.dataset in (None, dataset)
+
+
+@dataclass(frozen=True)
+class ResolvedRecipe:
+    """The hyper-parameters of one method on one data set at one budget.
+
+    Attributes:
+        values: field -> value, only those that differ from the class's own defaults or were set explicitly.
+        sources: the ``source`` of every rule that applied.
+        tuned: whether any rule applied; without one the row is marked untuned.
+        trials: settings tried on val for these rules.
+    """
+
+    values: dict[str, Any]
+    sources: tuple[str, ...]
+    tuned: bool
+    trials: int
+
+
+def recipe_file(method: type) -> Path | None:
+    """Return the YAML file beside a method's module: ``recipes.yaml`` in a folder, ``<module>.yaml`` beside a file."""
+    module = Path(inspect.getfile(method))
+    candidate = module.parent / "recipes.yaml" if module.name == "__init__.py" else module.with_suffix(".yaml")
+    return candidate if candidate.is_file() else None
+
+
+def load_rules(method: type) -> tuple[Rule, ...]:
+    """Read and check the recipe file of a method class.
+
+    Raises:
+        BenchError: a rule has an unknown key, or sets a field that the method lacks or a value of the wrong type.
+    """
+    file = recipe_file(method)
+    if file is None:
+        return ()
+    raw = read_yaml(file.read_text(encoding="utf-8"), str(file)) or []
+    if not isinstance(raw, list):
+        raise BenchError(f"{file} must be a list of rules, found {type(raw).__name__}")
+    return tuple(_read_rule(entry, method, f"{file.name} rule {number}") for number, entry in enumerate(raw, start=1))
+
+
+def _read_rule(entry: Any, method: type, where: str) -> Rule:
+    if not isinstance(entry, dict):
+        raise BenchError(f"{where} must be a mapping with when, set and source, found {type(entry).__name__}")
+    _known_keys(entry, ("when", "set", "source", "trials"), where)
+    when, values = entry.get("when") or {}, entry.get("set") or {}
+    if not isinstance(when, dict) or not isinstance(values, dict):
+        raise BenchError(f"{where}: when and set must be mappings, found {when!r} and {values!r}")
+    _known_keys(when, ("dataset", "ipc"), f"{where}, when")
+    if not isinstance(when.get("dataset"), (str, type(None))):
+        raise BenchError(f"{where}: dataset must be one name, found {when['dataset']!r}; write one rule per data set")
+    if not isinstance(entry.get("source"), str):
+        raise BenchError(f"{where} needs a source: say where its values come from")
+    trials = entry.get("trials", 0)
+    if type(trials) is not int or trials < 0:
+        raise BenchError(f"{where}: trials must be a whole number of at least 0, found {trials!r}")
+    return Rule(when.get("dataset"), _read_range(when.get("ipc"), where), check_fields(method, values, where), entry["source"], trials)
+
+
+def _read_range(ipc: Any, where: str) -> tuple[float, float] | None:
+    if ipc is None:
+        return None
+    bounds = ipc if isinstance(ipc, list) else [ipc, ipc]
+    if len(bounds) != 2 or not all(type(b) in (int, float) for b in bounds) or not bounds[0] <= bounds[1]:
+        raise BenchError(f"{where}: ipc must be a number or a closed range [low, high], found {ipc}")
+    return float(bounds[0]), float(bounds[1])
+
+
+def _known_keys(mapping: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+    for key in mapping:
+        if key not in known:
+            raise BenchError(f"{where} has the unknown key '{key}'{did_you_mean(str(key), known)} (known: {', '.join(known)})")
+
+
+def check_fields(method: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Check names and types of hyper-parameters against the dataclass ``method`` and return them converted.
+
+    Raises:
+        BenchError: unknown field (with the closest name) or a value of another type.
+    """
+    known = [f.name for f in fields(method)]
+    hints = get_type_hints(method)
+    checked = {}
+    for key, value in values.items():
+        if key not in known:
+            raise BenchError(f"{where}: {method.__name__} has no field '{key}'{did_you_mean(str(key), known)} (fields: {', '.join(known)})")
+        try:
+            checked[key] = TypeAdapter(hints[key]).validate_python(_as_declared(value, hints[key]), strict=True)
+        except ValidationError as error:
+            problem = error.errors()[0]["msg"]
+            raise BenchError(f"{where}: field '{key}' cannot be {value!r}: {problem}") from error
+        numbers = checked[key] if isinstance(checked[key], tuple) else (checked[key],)
+        if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+            raise BenchError(f"{where}: field '{key}' cannot be {value!r}: it must be finite")
+    return checked
+
+
+def _as_declared(value: Any, hint: Any) -> Any:
+    """Let a whole number stand for a float, and a list for a tuple, as YAML writes them."""
+    if hint is float and type(value) is int:
+        return float(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def resolve_recipe(method: type, dataset: str, ipc: float, *overrides: Mapping[str, Any]) -> ResolvedRecipe:
+    """Stack the rules that match and then the overrides (config, ``--set``, brackets), later ones winning.
+
+    Raises:
+        BenchError: an unknown field or a value of the wrong type anywhere.
+    """
+    values: dict[str, Any] = {}
+    sources: list[str] = []
+    trials = 0
+    for rule in load_rules(method):
+        if rule.matches(dataset, ipc):
+            values.update(rule.set)
+            sources.append(rule.source)
+            trials += rule.trials
+    for layer in overrides:
+        values.update(check_fields(method, layer, "hyper-parameters"))
+    return ResolvedRecipe(values, tuple(sources), bool(sources), trials)

@@ -1,0 +1,157 @@
+"""Three dictionaries with good manners: methods, data sets and parameterizations, filled by decorators."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from .errors import BenchError, unknown_name
+from .keys import digest
+
+T = TypeVar("T")
+
+
+class RegistrationError(Exception):
+    """Two plugins claim one name; the text names both modules."""
+
+
+class Registry(Generic[T]):
+    """Names of one kind of plugin. Nothing is ever overwritten."""
+
+    def __init__(self, kind: str) -> None:
+        """Make an empty registry; ``kind`` (``"method"``, ...) appears in its messages."""
+        self.kind = kind
+        self._entries: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that registers its object under ``name``.
+
+        Raises:
+            RegistrationError: the name is taken; both modules are named.
+        """
+
+        def add(entry: T) -> T:
+            if name in self._entries and not _same_definition(self._entries[name], entry):
+                raise RegistrationError(
+                    f"{self.kind} '{name}' is registered twice: by {_module_of(self._entries[name])} and by {_module_of(entry)}"
+                )
+            self._entries[name] = entry
+            return entry
+
+        return add
+
+    def __getitem__(self, name: str) -> T:
+        """Return the entry called ``name``.
+
+        Raises:
+            BenchError: there is none; the message has the closest name and all names.
+        """
+        if name not in self._entries:
+            raise unknown_name(self.kind, name, self._entries)
+        return self._entries[name]
+
+    def forget_module(self, module: str) -> None:
+        """Take out what ``module`` registered before it failed to import."""
+        self._entries = {name: entry for name, entry in self._entries.items() if _module_of(entry) != module}
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether ``name`` is registered."""
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names in alphabetical order."""
+        return iter(sorted(self._entries))
+
+
+METHODS: Registry[Any] = Registry("method")
+DATASETS: Registry[Any] = Registry("data set")
+PARAMETERIZATIONS: Registry[Any] = Registry("parameterization")
+
+#: Plugins that could not be imported: name of the module or file -> reason. They never take the others down.
+UNAVAILABLE: dict[str, str] = {}
+
+
+def discover(plugin_files: tuple[str, ...] = ()) -> None:
+    """Import every plugin: the two plugin folders, the installed entry points, and ``plugin_files``.
+
+    A plugin that does not import is put into ``UNAVAILABLE`` with its reason.
+
+    Raises:
+        BenchError: a file of ``plugin_files`` was asked for by name and does not import.
+    """
+    for package in ("bench.methods", "bench.datasets"):
+        home = importlib.import_module(package)
+        for found in pkgutil.iter_modules(home.__path__, prefix=f"{package}."):
+            _try(found.name, partial(importlib.import_module, found.name))
+            if found.name.endswith("._parameterizations") and found.name not in UNAVAILABLE:
+                # Decoders are found by their registered name, also when no method of this process uses them.
+                parts = importlib.import_module(found.name)
+                for part in pkgutil.iter_modules(parts.__path__, prefix=f"{found.name}."):
+                    _try(part.name, partial(importlib.import_module, part.name))
+    for group in ("ddbench.methods", "ddbench.datasets"):
+        for point in entry_points(group=group):
+            _try(f"{point.value} (entry point {point.name})", point.load)
+    for file in plugin_files:
+        load_plugin_file(file)
+
+
+def load_plugin_file(file: str) -> None:
+    """Import one Python file that registers plugins (``--plugin path.py``).
+
+    Raises:
+        BenchError: the file is missing or does not import.
+    """
+    path = Path(file).resolve()
+    if not path.is_file():
+        raise BenchError(f"plugin file '{file}' does not exist; give --plugin the path of a Python file")
+    name = f"ddbench_plugin_{path.stem}_{digest(str(path), 8)}"
+    if name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise BenchError(f"plugin file '{file}' is not a Python file; give --plugin a file that ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except RegistrationError as error:
+        del sys.modules[name]
+        _forget(name)
+        raise BenchError(f"plugin file '{file}' does not load: {error}") from error
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        _forget(name)
+        raise BenchError(f"plugin file '{file}' does not import: {type(error).__name__}: {error}") from error
+
+
+def _try(name: str, load: Callable[[], Any]) -> None:
+    try:
+        load()
+    except (Exception, SystemExit) as error:
+        # Whatever a broken plugin raises must not keep the others from working.
+        UNAVAILABLE[name] = f"{type(error).__name__}: {error}"
+        _forget(name)
+    else:
+        UNAVAILABLE.pop(name, None)
+
+
+def _forget(module: str) -> None:
+    for registry in (METHODS, DATASETS, PARAMETERIZATIONS):
+        registry.forget_module(module)
+
+
+def _module_of(entry: object) -> str:
+    return str(getattr(entry, "__module__", type(entry).__module__))
+
+
+def _same_definition(one: object, other: object) -> bool:
+    """A module that is imported again after a failure half-way may register the same thing again."""
+    same_place = _module_of(one) == _module_of(other)
+    return same_place and getattr(one, "__qualname__", None) == getattr(other, "__qualname__", one)
