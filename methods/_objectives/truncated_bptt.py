@@ -1,0 +1,295 @@
+"""Back-propagation through a random window of a student's training: RaT-BPTT (Feng et al. 2024, arXiv 2311.07025).
+
+One outer step: draw a start N, train a fresh student N steps on the distilled set without a graph, then ``window``
+steps with one, and descend the cross-entropy of real images with respect to the distilled set. It sees the set through
+``parameterization.decode`` alone, so images, posters or anything else can be optimised by it.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from bench import Batch, Method, Parameterization, Space, Spec, Task, TrainRecipe
+from bench.nn.augment import draw
+from bench.nn.networks import build_network, default_network, flops_per_image, forward, initial_parameters
+from bench.nn.students import soft_cross_entropy
+
+from .._unroll import FlatLayout, InnerAdam, advance, window_gradient
+
+Curriculum = Literal["random", "fixed", "forward", "length"]
+Clip = Literal["corrected", "official", "off"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TruncatedBPTT(Method, ABC):
+    """The hyper-parameters that RaT-BPTT and PoDD share; names and defaults are those of the CIFAR-10 commands.
+
+    Attributes:
+        outer_iterations: outer steps; the authors count epochs over the real data instead (100,000 steps for PoDD).
+        window: inner steps that are differentiated.
+        totwindow: largest number of inner steps in all.
+        minwindow: smallest number of inner steps before the window.
+        curriculum: ``random`` (RaT: start uniform in [minwindow, totwindow - window], drawn every outer step),
+            ``fixed`` (always totwindow - window), ``forward`` (the start moves evenly from minwindow to the end while
+            distilling), ``length`` (start 0, window length uniform in [window, totwindow]).
+        inner_lr: Adam's learning rate of the student, also when it is judged.
+        outer_lr: Adam's learning rate of the stored images.
+        label_lr: Adam's learning rate of learned labels.
+        outer_schedule: ``constant`` as in the papers, or ``cosine`` to a hundredth (for short runs).
+        average: share of the run at whose end the outer iterates are averaged; 0 returns the last one, as the papers.
+        epsilon: Adam's convention inside, see ``InnerAdam``.
+        clip: gradient clipping by a running norm s: ``corrected`` (threshold 2s from before, s updated with the clipped
+            norm, non-finite steps skipped), ``official`` (s updated first with the raw norm) or ``off``.
+        real_batch: real images per outer step.
+        inner_batch: distilled images per inner step; 0 takes all.
+        augmentation: strategy for distilled and real batches; ``auto`` is flip_rotate, or rotate where a flip would
+            change the class.
+        space: pixel space; ``auto`` is zca_kip on colour images and standard on grey ones.
+        network: student network; empty is the data set's default.
+        student_steps: training steps of a judged student.
+    """
+
+    outer_iterations: int = 100_000
+    window: int = 60
+    totwindow: int = 200
+    minwindow: int = 0
+    curriculum: Curriculum = "random"
+    inner_lr: float = 1e-3
+    outer_lr: float = 1e-3
+    label_lr: float = 1e-3
+    outer_schedule: Literal["constant", "cosine"] = "constant"
+    average: float = 0.0
+    epsilon: Literal["torch", "higher"] = "torch"
+    clip: Clip = "corrected"
+    real_batch: int = 5000
+    inner_batch: int = 0
+    augmentation: str = "auto"
+    space: str = "auto"
+    network: str = ""
+    student_steps: int = 1000
+
+    def outer_steps(self) -> int:
+        """Return the outer steps of the full recipe."""
+        return self.outer_iterations
+
+    def settle(self, spec: Spec) -> Self:
+        """Replace ``auto`` and empty choices by what they stand for on a data set."""
+        return replace(
+            self,
+            augmentation=("flip_rotate" if spec.mirror else "rotate") if self.augmentation == "auto" else self.augmentation,
+            space=("zca_kip" if spec.channels == 3 else "standard") if self.space == "auto" else self.space,
+            network=self.network or default_network(spec),
+        )
+
+    def inconsistency(self) -> str | None:
+        """Return a sentence if the windows contradict each other."""
+        if self.window < 1 or self.minwindow < 0 or self.window + self.minwindow > self.totwindow:
+            return f"window {self.window} and minwindow {self.minwindow} do not fit into totwindow {self.totwindow}"
+        return None
+
+    def student_recipe(self, images: int) -> TrainRecipe:
+        """Return how a student is trained on the finished set of ``images`` images: exactly as inside the loop."""
+        batch = self.inner_batch if 0 < self.inner_batch < images else 0
+        return TrainRecipe(optimizer="adam", lr=self.inner_lr, steps=self.student_steps, batch_size=batch, augmentation=self.augmentation)
+
+    def loop_flops(self, spec: Spec, images: int) -> float:
+        """Estimate the floating-point operations of the full recipe for ``images`` images per inner step.
+
+        A plain step costs about 2.9 forward passes, a differentiated one 8.8, a real image 2.9.
+        """
+        forward_pass = flops_per_image(build_network(self.settle(spec).network, spec), spec)
+        before = (self.totwindow - self.window + self.minwindow) / 2
+        return self.outer_iterations * forward_pass * (images * (2.9 * before + 8.8 * self.window) + 2.9 * self.real_batch)
+
+
+@dataclass
+class NormClip:
+    """Clips a gradient at twice a running mean of its norm (decay 0.9).
+
+    Attributes:
+        mode: see ``TruncatedBPTT.clip``.
+        running: the running norm s, or ``nan`` before the first step.
+    """
+
+    mode: Clip
+    running: float = math.nan
+
+    def factor(self, norm: float) -> float:
+        """Return what to multiply a gradient of this norm by, and update the running norm.
+
+        The authors update s with the raw norm before they form the threshold 2s, so that clipping starts only above
+        2.25 times the old s and one outlier inflates s for some twenty steps.
+        """
+        if self.mode == "off":
+            return 1.0
+        if math.isnan(self.running):
+            self.running = norm
+            return 1.0
+        if self.mode == "official":
+            self.running = 0.9 * self.running + 0.1 * norm
+            return min(1.0, 2.0 * self.running / (norm + 1e-6))
+        threshold = 2.0 * self.running
+        self.running = 0.9 * self.running + 0.1 * min(norm, threshold)
+        return min(1.0, threshold / (norm + 1e-6))
+
+
+@dataclass
+class OuterAdam:
+    """Adam on the stored tensors, kept as plain tensors so that a run can be resumed from a file."""
+
+    moments: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    steps: int = 0
+
+    @torch.no_grad()
+    def step(self, tensors: Mapping[str, Tensor], gradients: Mapping[str, Tensor], rates: Mapping[str, float]) -> None:
+        """Move every tensor along its gradient with its own learning rate."""
+        self.steps += 1
+        scale1, scale2 = 1.0 - 0.9**self.steps, math.sqrt(1.0 - 0.999**self.steps)
+        for key, gradient in gradients.items():
+            first, second = self.moments.setdefault(key, (torch.zeros_like(gradient), torch.zeros_like(gradient)))
+            first.mul_(0.9).add_(gradient, alpha=0.1)
+            second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+            tensors[key].addcdiv_(first, (second.sqrt() / scale2).add_(1e-8), value=-rates[key] / scale1)
+
+
+class TruncatedBPTTLoop:
+    """The outer loop on one parameterization; resumable at every outer step."""
+
+    def __init__(self, method: TruncatedBPTT, task: Task, parameterization: Parameterization) -> None:
+        """Put everything in place; ``method`` must be settled (no ``auto`` left)."""
+        self.method, self.task = method, task
+        self.stored = parameterization.to(task.device)
+        self.space: Space = task.space(method.space)
+        self.real = self.space.transform(task.train.unit_images()).to(task.device)
+        self.real_labels = torch.nn.functional.one_hot(task.train.labels, task.spec.classes).to(self.real)
+        self.network: nn.Module = build_network(method.network, task.spec)
+        self.inner = InnerAdam(method.inner_lr, method.epsilon)
+        self.clip, self.outer, self.done = NormClip(method.clip), OuterAdam(), 0
+        self.total = task.steps(method.outer_iterations)
+        self.average: dict[str, Tensor] = {}
+        self.streams = {
+            name: task.generator(name)
+            for name in ("start", "network", "inner batch", "inner augmentation", "real batch", "real augmentation")
+        }
+
+    def run(self) -> None:
+        """Take all outer steps; afterwards the parameterization holds the distilled set."""
+        self._resume()
+        while self.done < self.total:
+            loss = self._outer_step()
+            self.done += 1
+            self._accumulate_average()
+            self.task.report(self.done, self.total, loss=loss)
+            self.task.checkpoint(self._state())
+        if self.average:
+            count = float(self.average["count"])
+            with torch.no_grad():
+                for key, tensor in self._trained().items():
+                    tensor.copy_(self.average[key] / count)
+
+    def _outer_step(self) -> float:
+        prefix, window = self._draw_window()
+        parameters = initial_parameters(self.network, self.streams["network"], self.task.device)
+        layout = FlatLayout.of(parameters)
+        state = self.inner.start(layout.flatten(parameters))
+        for _ in range(prefix):
+            with torch.no_grad():  # steps before the window give the stored numbers no gradient
+                batch = self._inner_batch()
+            state = advance(self.network, layout, state, batch, self.inner)
+        batches = [self._inner_batch() for _ in range(window)]
+        result = window_gradient(self.network, layout, state, batches, self.inner, self._outer_loss())
+        self._descend(batches, result.images, result.labels)
+        return result.loss
+
+    def _draw_window(self) -> tuple[int, int]:
+        """Return the steps before the window and the window's length for this outer step."""
+        method, latest = self.method, self.method.totwindow - self.method.window
+        if method.curriculum == "random":
+            return int(torch.randint(method.minwindow, latest + 1, (1,), generator=self.streams["start"])), method.window
+        if method.curriculum == "fixed":
+            return latest, method.window
+        if method.curriculum == "forward":
+            return method.minwindow + round((latest - method.minwindow) * self.done / max(1, self.total - 1)), method.window
+        return 0, int(torch.randint(method.window, method.totwindow + 1, (1,), generator=self.streams["start"]))
+
+    def _inner_batch(self) -> Batch:
+        """Decode and augment one inner minibatch, attached to the stored tensors where gradients are on."""
+        size = self.method.inner_batch
+        index = None
+        if 0 < size < len(self.stored):
+            index = torch.randperm(len(self.stored), generator=self.streams["inner batch"])[:size].to(self.task.device)
+        batch = self.stored.decode(index)
+        augmented = draw(self.method.augmentation, len(batch.images), self.task.spec.shape, self.streams["inner augmentation"])
+        return Batch(augmented(batch.images), batch.labels)
+
+    def _outer_loss(self) -> Callable[[dict[str, Tensor]], Tensor]:
+        """Draw a real batch, augment it and return its cross-entropy as a function of the student's parameters."""
+        count = min(self.method.real_batch, len(self.real))
+        index = torch.randperm(len(self.real), generator=self.streams["real batch"])[:count].to(self.task.device)
+        augmented = draw(self.method.augmentation, count, self.task.spec.shape, self.streams["real augmentation"])
+        images, labels = augmented(self.real[index]), self.real_labels[index]
+        return lambda parameters: soft_cross_entropy(forward(self.network, parameters, images), labels)
+
+    def _trained(self) -> dict[str, Tensor]:
+        return {key: tensor for key, tensor in self.stored.named_parameters() if tensor.requires_grad}
+
+    def _descend(self, batches: list[Batch], images: list[Tensor], labels: list[Tensor | None]) -> None:
+        """Carry the gradients of the batches back into the stored tensors and take one Adam step."""
+        roots = [batch.images for batch in batches] + [b.labels for b, g in zip(batches, labels, strict=True) if g is not None]
+        trained = self._trained()
+        flowing = torch.autograd.grad(roots, list(trained.values()), images + [g for g in labels if g is not None], allow_unused=True)
+        gradients = {key: g for key, g in zip(trained, flowing, strict=True) if g is not None}
+        if not all(bool(g.isfinite().all()) for g in gradients.values()):
+            return  # one exploding window must not poison the moments for ever
+        pixels = [g for key, g in gradients.items() if self.stored.roles[key] != "label"]
+        factor = self.clip.factor(float(torch.stack([g.square().sum() for g in pixels]).sum().sqrt()))
+        gradients = {key: g if self.stored.roles[key] == "label" else g * factor for key, g in gradients.items()}
+        decay = 1.0
+        if self.method.outer_schedule == "cosine":
+            decay = 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * self.done / self.total))
+        rates = {key: decay * (self.method.label_lr if self.stored.roles[key] == "label" else self.method.outer_lr) for key in gradients}
+        self.outer.step(trained, gradients, rates)
+        with torch.no_grad():
+            for key, tensor in trained.items():
+                if self.stored.roles[key] == "label":
+                    tensor.clamp_(min=0.0)
+
+    def _accumulate_average(self) -> None:
+        if self.done <= self.total * (1.0 - self.method.average):
+            return
+        current = {key: tensor.detach() for key, tensor in self._trained().items()} | {"count": torch.ones(())}
+        if not self.average:
+            self.average = {key: torch.zeros_like(tensor) for key, tensor in current.items()}
+        for key, tensor in current.items():
+            self.average[key] += tensor
+
+    def _state(self) -> dict[str, Tensor]:
+        """Return everything that decides how the run goes on, as tensors."""
+        state = {f"stored.{key}": tensor.detach() for key, tensor in self._trained().items()}
+        for key, (first, second) in self.outer.moments.items():
+            state |= {f"first.{key}": first, f"second.{key}": second}
+        state |= {f"average.{key}": tensor for key, tensor in self.average.items()}
+        state |= {f"stream.{name}": generator.get_state() for name, generator in self.streams.items()}
+        return state | {"progress": torch.tensor([self.done, self.outer.steps, self.clip.running], dtype=torch.float64)}
+
+    def _resume(self) -> None:
+        saved = self.task.resume_from
+        if saved is None:
+            return
+        done, steps, running = saved["progress"].tolist()
+        self.done, self.outer.steps, self.clip.running = int(done), int(steps), running
+        with torch.no_grad():
+            for key, tensor in self._trained().items():
+                tensor.copy_(saved[f"stored.{key}"])
+                if f"first.{key}" in saved:
+                    self.outer.moments[key] = (saved[f"first.{key}"].clone(), saved[f"second.{key}"].clone())
+        self.average = {key.removeprefix("average."): tensor.clone() for key, tensor in saved.items() if key.startswith("average.")}
+        for name, generator in self.streams.items():
+            generator.set_state(saved[f"stream.{name}"])

@@ -1,0 +1,1 @@
+"""Ways to store numbers that decode into labelled images, shared by several methods."""
