@@ -1,0 +1,65 @@
+"""Write the whole report. It is a pure function of the records: equal records give equal bytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ..record import Record
+from .curves import curves_csv, curves_markdown
+from .leaderboard import leaderboard
+from .plots import FORMATS, draw_section, method_styles
+from .sections import Section, build_sections
+
+
+def render(records: Iterable[Record], out: Path, warnings: Sequence[str] = ()) -> list[Path]:
+    """Write leaderboard.md, accuracy_vs_pixels.md and .csv, and a plot per data set and protocol as PNG and SVG.
+
+    Every file is written beside its place and renamed, so a reader never sees half of one.
+
+    Args:
+        records: all records there are, in any order.
+        out: the out folder; made if it is not there.
+        warnings: sentences to show at the top of the leaderboard, e.g. on files that could not be read.
+
+    Returns:
+        The paths written, the leaderboard first.
+    """
+    sections = build_sections(records)
+    plots = _draw(sections)
+    links = [_plot_path(section, "png") if _plot_path(section, "png") in plots else "" for section in sections]
+    files = {
+        "leaderboard.md": leaderboard(sections, warnings, links).encode(),
+        "accuracy_vs_pixels.md": curves_markdown(sections).encode(),
+        "accuracy_vs_pixels.csv": curves_csv(sections).encode(),
+        **plots,
+    }
+    for name, content in files.items():
+        _write(out / name, content)
+    return [out / name for name in files]
+
+
+def _draw(sections: Sequence[Section]) -> dict[str, bytes]:
+    """Draw every section that has a point to show: path relative to the out folder -> content."""
+    styles = method_styles(sections)
+    drawn: dict[str, bytes] = {}
+    for section in sections:
+        if any(row.final for row in section.rows()):
+            pictures = draw_section(section, styles)
+            drawn.update({_plot_path(section, kind): pictures[kind] for kind in FORMATS})
+    return drawn
+
+
+def _plot_path(section: Section, kind: str) -> str:
+    return f"plots/{section.slug}.{kind}"
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        scratch.write_bytes(content)
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)

@@ -1,0 +1,35 @@
+"""What is said about where numbers were made."""
+
+from __future__ import annotations
+
+from report.records import make_cell, make_record
+
+from bench.report.environment import environment_lines
+
+
+def records(*environments):
+    return [make_record(cell=make_cell(seed=seed), environment=environment) for seed, environment in enumerate(environments)]
+
+
+def test_one_environment_is_named_without_a_warning():
+    (line,) = environment_lines(records(*[{"packages": {"torch": "2.14.0"}, "device": "cpu", "threads": 1}] * 2))
+    assert line == "Made with device cpu, threads 1, torch 2.14.0."
+
+
+def test_each_mixed_part_is_warned_of():
+    one, other = {"packages": {"torch": "2.14.0"}, "device": "cpu"}, {"packages": {"torch": "2.13.0"}, "device": "cuda"}
+    warning = environment_lines(records(one, other))[0]
+    assert warning.startswith("**Mixed environments in this table** (device: cpu, cuda; torch: 2.13.0, 2.14.0)")
+
+
+def test_a_part_that_some_record_lacks_is_mixed():
+    assert "gpu: A100, not recorded" in environment_lines(records({"gpu": "A100", "device": "x"}, {"device": "x"}))[0]
+
+
+def test_commits_are_listed_and_no_reason_for_a_warning():
+    lines = environment_lines(records({"commit": "a" * 40, "dirty": False, "cores": 2}, {"commit": "b" * 40, "dirty": True, "cores": 8}))
+    assert lines == ["Commit of the suite: aaaaaaaaaa, bbbbbbbbbb with uncommitted changes."]
+
+
+def test_records_without_an_environment_say_nothing():
+    assert environment_lines(records({}, {})) == []
