@@ -1,0 +1,185 @@
+"""The commands and flags of the command line. Free of torch."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ..errors import BenchError, did_you_mean
+from . import settings as flags
+from .settings import READERS
+
+COMMANDS = {
+    "run": "plan, run and report a sweep (the default: the word may be left out)",
+    "list": "methods, data sets and protocols, and which of them can be used here",
+    "show": "everything about one cell: configuration, lineage, scores, log, command to run it again",
+    "report": "render the tables and plots from the records once more",
+    "new": "write a method file to start from: new method NAME",
+}
+
+_EXIT_CODES = """exit codes:
+  0  every cell is ok or refused     1  the suite itself failed     2  the input is wrong
+  3  some cell failed, was rejected, timed out or ran out of memory     130  interrupted
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, with the closest name that exists."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what the command line prints in one line, instead of printing the usage.
+
+        Raises:
+            BenchError: always.
+        """
+        raise BenchError(f"{message}; see --help")
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Parse, and name the closest option for an unknown one."""
+        parsed, unknown = self.parse_known_args(arguments)
+        if unknown:
+            option = unknown[0].partition("=")[0]
+            known = [name for action in self._actions for name in action.option_strings]
+            kind = "option" if option.startswith("-") else "argument"
+            raise BenchError(f"unknown {kind} '{option}'{did_you_mean(option, known)}; see --help")
+        return parsed
+
+
+def parser_for(command: str) -> Parser:
+    """Return the parser of one of ``COMMANDS``."""
+    return _PARSERS[command]()
+
+
+def _new_parser(command: str, description: str, **options: Any) -> Parser:
+    name = program() if command == "run" else f"{program()} {command}"
+    return Parser(prog=name, description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+
+def program() -> str:
+    """Return how the suite was called, for messages that show a command."""
+    return "python run_bench.py" if Path(sys.argv[0]).name == "run_bench.py" else "ddbench"
+
+
+def _reader(flag: str) -> Callable[[str], Any]:
+    return lambda text: READERS[flag](text, f"--{flag}")
+
+
+def _add_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", metavar="DIR", type=Path, default=None, help="folder of the results (default: $DDBENCH_OUT or results)")
+
+
+def _add_plugin(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--plugin", metavar="FILE.py", action="append", default=[], help="a Python file that registers plugins; may be repeated"
+    )
+
+
+def _run_parser() -> Parser:
+    commands = "\n".join(f"  {name:<8}{text}" for name, text in COMMANDS.items())
+    parser = _new_parser(
+        "run",
+        "Distil data sets under a budget of pixels, judge the results, and write tables and plots.",
+        usage="%(prog)s [command] [flags]",
+        epilog=f"commands (each has its own --help):\n{commands}\n\n{_EXIT_CODES}",
+    )
+    what = parser.add_argument_group("what is run (lists are comma-separated; defaults are in bench/defaults.yaml)")
+    how = parser.add_argument_group("how it is run")
+    where = parser.add_argument_group("where things are")
+    _add_what(what)
+    how.add_argument(
+        "--jobs", metavar="N", type=_reader("jobs"), help="cells at a time, one thread each (default: one per core, or one per GPU)"
+    )
+    how.add_argument("--device", metavar="D", type=_reader("device"), help="cpu, cuda or auto (default: cpu)")
+    how.add_argument("--timeout", metavar="T", type=_reader("timeout"), help="longest time of one stage of a cell: 90 (seconds), 30m, 2h")
+    how.add_argument("--dry-run", action="store_true", default=False, help="show the cells and an estimate of the time; write nothing")
+    how.add_argument(
+        "--rerun",
+        metavar="LIST",
+        type=lambda text: flags.statuses(text, "--rerun"),
+        default=(),
+        help=f"run such cells again: {', '.join(flags.RERUN)}",
+    )
+    how.add_argument(
+        "--force",
+        metavar="METHODS",
+        type=lambda text: flags.texts(text, "--force"),
+        default=(),
+        help="run the cells of these methods again from the start",
+    )
+    how.add_argument("--report-only", action="store_true", default=False, help="only render the report, like the command report")
+    _add_out(where)  # type: ignore[arg-type]
+    where.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        default=None,
+        help="a YAML file with any of these flags, such as the run.yaml of an earlier run; flags win",
+    )
+    _add_plugin(where)  # type: ignore[arg-type]
+    where.add_argument(
+        "--data-root", metavar="DIR", type=_reader("data-root"), help="folder of the data sets (default: $DDBENCH_DATA or a cache folder)"
+    )
+    where.add_argument("--offline", action="store_true", default=None, help="never download a data set")
+    return parser
+
+
+def _add_what(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--methods",
+        metavar="LIST",
+        type=_reader("methods"),
+        help='methods, with hyper-parameters and grids in brackets: "name[field=value,other=[10,20]],name"',
+    )
+    add("--datasets", metavar="LIST", type=_reader("datasets"), help="data sets, e.g. digits,cifar10")
+    add("--budgets", metavar="LIST", type=_reader("budgets"), help="images per class (0.3,1,10) or pixels per data set (9180px)")
+    add("--seeds", metavar="N", type=_reader("seeds"), help="number of distillation seeds; '3,' is the seed 3 alone, '0,2' a list")
+    add("--students", metavar="N", type=_reader("students"), help="fresh students that judge each set")
+    add("--protocol", metavar="NAME", type=_reader("protocol"), help="how sets are judged, e.g. native-v1 or common-v1")
+    add("--split", metavar="S", type=_reader("split"), help="dev (val is kept out of the training images) or paper (all of them are used)")
+    add("--effort", metavar="X", type=_reader("effort"), help="fraction of the outer steps to take; 0.01 is a quick look, and is marked")
+    add("--set", metavar="METHOD.FIELD=VALUE", action="append", default=[], help="set a hyper-parameter; may be repeated")
+    add("--no-reference", action="store_true", default=None, help="leave out the forms of random selection and the full-data line")
+
+
+def _list_parser() -> Parser:
+    parser = _new_parser("list", COMMANDS["list"])
+    _add_plugin(parser)
+    parser.add_argument("--data-root", metavar="DIR", type=_reader("data-root"), help="folder of the data sets")
+    parser.add_argument("--offline", action="store_true", default=False, help="do not count what would have to be downloaded")
+    return parser
+
+
+def _show_parser() -> Parser:
+    parser = _new_parser("show", COMMANDS["show"])
+    parser.add_argument("cell", metavar="CELL", help="the first digits of a cell's key, as --dry-run shows them")
+    _add_out(parser)
+    return parser
+
+
+def _report_parser() -> Parser:
+    parser = _new_parser("report", COMMANDS["report"])
+    _add_out(parser)
+    return parser
+
+
+def _new_parser_of_new() -> Parser:
+    parser = _new_parser("new", COMMANDS["new"])
+    parser.add_argument("kind", metavar="method", choices=["method"], help="what to write: method")
+    parser.add_argument("name", metavar="NAME", help="its name, e.g. my_method")
+    parser.add_argument(
+        "--into", metavar="DIR", type=Path, default=None, help="folder of the new file (default: the methods folder); load it with --plugin"
+    )
+    return parser
+
+
+_PARSERS: dict[str, Callable[[], Parser]] = {
+    "run": _run_parser,
+    "list": _list_parser,
+    "show": _show_parser,
+    "report": _report_parser,
+    "new": _new_parser_of_new,
+}

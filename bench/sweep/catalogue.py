@@ -1,0 +1,57 @@
+"""The text of ``list``: which methods, data sets and protocols there are, and which of them can be used here."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+from ..data import DataOptions
+from ..errors import BenchError
+from ..judge.protocol import PROTOCOLS
+from ..registry import DATASETS, METHODS, UNAVAILABLE
+
+
+def catalogue(options: DataOptions) -> str:
+    """Return three tables, and the plugins that do not import with their reasons."""
+    parts = [_methods(), _datasets(options), _protocols()]
+    if UNAVAILABLE:
+        parts.append(_table("not available", [(name, reason) for name, reason in sorted(UNAVAILABLE.items())], ("plugin", "reason")))
+    return "\n\n".join(parts)
+
+
+def _methods() -> str:
+    rows = [(name, "available", _sentence(METHODS[name]), METHODS[name].reference) for name in METHODS]
+    return _table("methods", rows, ("name", "here", "what it is", "reference"))
+
+
+def _datasets(options: DataOptions) -> str:
+    rows = []
+    for name in DATASETS:
+        load = DATASETS[name]
+        try:
+            found = load(DataOptions(options.root, download=False))
+            there = "available" if found.official else "available (plain array layout)"
+            spec = found.spec
+            size = f"{spec.classes} classes, {len(found.train) + len(found.val or ())} images of {spec.channels}x{spec.height}x{spec.width}"
+        except BenchError:
+            there, size = ("downloaded when asked for" if options.download else "not there"), ""
+        rows.append((name, there, size or _sentence(load), getattr(load, "reference", "")))
+    return _table("data sets", rows, ("name", "here", "what it is", "reference"))
+
+
+def _protocols() -> str:
+    rows = [(name, f"{p.students} students", f"{p.recipe} recipe", p.hash) for name, p in sorted(PROTOCOLS.items())]
+    return _table("protocols", rows, ("name", "judged by", "what it is", "hash"))
+
+
+def _table(title: str, rows: Sequence[tuple[str, ...]], headers: tuple[str, ...]) -> str:
+    body = tabulate(rows, headers, tablefmt="plain", disable_numparse=True).splitlines()
+    return "\n".join([title, *(f"  {line}" for line in body)])
+
+
+def _sentence(plugin: object) -> str:
+    """Return the first sentence of a docstring."""
+    text = (inspect.getdoc(plugin) or "").partition("\n\n")[0]
+    return " ".join(text.split()).partition(". ")[0].rstrip(".")

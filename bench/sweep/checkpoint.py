@@ -1,0 +1,71 @@
+"""The checkpoint of a cell that distils: written now and then, read when an interrupted run goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+_EVERY = 30.0  # seconds
+
+
+@dataclass
+class CheckpointFile:
+    """One safetensors file that always holds a whole checkpoint or does not exist.
+
+    Attributes:
+        file: its path.
+        code_hash: hash of the method's code; a checkpoint of other code is not gone on from.
+        seconds_before: seconds spent by the runs that led to the loaded checkpoint.
+        calls_before: validation calls made by them.
+    """
+
+    file: Path
+    code_hash: str
+    seconds_before: float = 0.0
+    calls_before: int = 0
+    _started: float = field(default_factory=time.monotonic)
+    _written: float = field(default_factory=time.monotonic)
+
+    def load(self) -> dict[str, Tensor] | None:
+        """Return the tensors of the last checkpoint, or ``None`` if there is none of this code."""
+        try:
+            with safe_open(self.file, framework="pt") as stored:
+                about = json.loads((stored.metadata() or {})["ddbench"])
+                if about["code_hash"] != self.code_hash:
+                    return None
+                tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 - not a dictionary
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError):
+            return None
+        self.seconds_before, self.calls_before = float(about["seconds"]), int(about["calls"])
+        return tensors
+
+    def offer(self, state: Mapping[str, Tensor], calls: int) -> None:
+        """Write ``state``, unless the last one was written less than half a minute ago.
+
+        Args:
+            state: what the method needs to go on.
+            calls: validation calls made by this process so far.
+        """
+        now = time.monotonic()
+        if now - self._written < _EVERY:
+            return
+        about = {"code_hash": self.code_hash, "seconds": self.seconds_before + now - self._started, "calls": self.calls_before + calls}
+        tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        scratch = self.file.with_name(f".{self.file.name}.{os.getpid()}.tmp")
+        # All in one metadata key, because the order of several is not fixed.
+        save_file(tensors, scratch, metadata={"ddbench": json.dumps(about)})
+        os.replace(scratch, self.file)
+        self._written = time.monotonic()
+
+    def discard(self) -> None:
+        """Remove the file, if it is there."""
+        self.file.unlink(missing_ok=True)

@@ -1,0 +1,168 @@
+"""From a plan to records: payloads for the workers, records for what went wrong, and the exit code."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import BenchError
+from ..record import Record, Status
+from .environment import describe, usable_cores
+from .estimate import Estimate
+from .executor import Executor, Interrupted, Job, Outcome, modules_worth_preloading
+from .plan import Plan, PlannedCell
+from .progress import Progress, cell_name
+from .settings import RunSettings
+from .store import Store
+
+#: Exit codes, see docs/scaling.md.
+OK, SUITE_FAILED, BAD_INPUT, CELL_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+
+_BAD = ("rejected", "failed", "timeout", "oom")
+
+
+def devices_for(wanted: str) -> tuple[str, ...]:
+    """Return the devices that slots take in turn.
+
+    Raises:
+        BenchError: CUDA was asked for and is not there.
+    """
+    available = torch.cuda.device_count() if wanted != "cpu" and torch.cuda.is_available() else 0
+    if wanted == "cuda" and not available:
+        raise BenchError("--device cuda was asked for, but torch finds no CUDA device; use --device cpu or auto")
+    return tuple(f"cuda:{index}" for index in range(available)) or ("cpu",)
+
+
+def default_jobs(devices: Sequence[str]) -> int:
+    """Return one job per core on a CPU, one per GPU on CUDA."""
+    return len(devices) if devices[0].startswith("cuda") else usable_cores()
+
+
+class Recorder:
+    """Listens to the executor: writes the records that a worker could not, and passes everything on to the progress."""
+
+    def __init__(self, store: Store, planned: Mapping[str, PlannedCell], environment: dict[str, Any], progress: Progress) -> None:
+        """Take what a record needs beside the outcome."""
+        self.store, self.planned, self.environment, self.progress = store, planned, environment, progress
+        self._started: dict[str, str] = {}
+
+    def stage_started(self, job: Job, stage: str) -> None:
+        """Note the time of the first stage."""
+        self._started.setdefault(job.key, _now())
+        self.progress.stage_started(job, stage)
+
+    def progressed(self, job: Job, stage: str, step: int, total: int, scalars: dict[str, float]) -> None:
+        """Pass it on."""
+        self.progress.progressed(job, stage, step, total, scalars)
+
+    def finished(self, job: Job, outcome: Outcome) -> None:
+        """Write a record for every end but a good one, which the worker has written itself."""
+        before = self.planned[job.key].record
+        # An interrupted second run of a finished cell leaves the finished record in place.
+        keep = outcome.status == "interrupted" and before is not None and before.status == "ok"
+        if outcome.status != "ok" and not keep:
+            self.store.write(self._record(job, outcome))
+        self.progress.finished(job, outcome)
+
+    def _record(self, job: Job, outcome: Outcome) -> Record:
+        planned = self.planned[job.key]
+        record = unscored_record(planned, outcome.status, outcome.reason, self.environment)  # type: ignore[arg-type]
+        info = self.store.set_info(planned.distil_key) if planned.distil_key else None
+        record.distil = {key: value for key, value in (info or {}).items() if key not in ("code_hash", "environment")}
+        record.seconds = {"distil": outcome.seconds.get("distil", 0.0), "judge": outcome.seconds.get("judge", 0.0)}
+        record.started, record.log, record.traceback = self._started[job.key], job.payload["log"], outcome.traceback
+        return record
+
+
+def unscored_record(planned: PlannedCell, status: Status, reason: str, environment: dict[str, Any]) -> Record:
+    """Return the record of a cell that has no scores."""
+    return Record(
+        key=planned.key,
+        distil_key=planned.distil_key,
+        status=status,
+        cell=planned.cell,
+        reason=reason,
+        environment=environment,
+        started=_now(),
+    )
+
+
+def write_unrun(plan: Plan, store: Store, environment: dict[str, Any]) -> None:
+    """Write the records of cells that need no process: refusals, and methods that broke while they were planned."""
+    for planned in plan.cells:
+        if planned.state not in ("refused", "failed"):
+            continue
+        known = planned.record
+        if known is None or (known.status, known.reason) != (planned.state, planned.reason):
+            store.write(unscored_record(planned, planned.state, planned.reason, environment))
+
+
+def make_environment(settings: RunSettings, device: str) -> dict[str, Any]:
+    """Return what every record of this run says of its surroundings; plugins by file name alone."""
+    environment = describe(device)
+    if settings.plugin:
+        environment["plugins"] = [Path(file).name for file in settings.plugin]
+    return environment
+
+
+def make_jobs(plan: Plan, store: Store, settings: RunSettings, environment: dict[str, Any], estimates: Mapping[str, Estimate]) -> list[Job]:
+    """Return the jobs of all pending cells, the longest first, so that no long one is left alone at the end."""
+    jobs = []
+    for planned in plan.pending():
+        made = planned.distil_key == "" or (store.set_info(planned.distil_key) is not None and not planned.redistil)
+        payload = {
+            "cell": asdict(planned.cell),
+            "key": planned.key,
+            "distil_key": planned.distil_key,
+            "out": str(store.out.resolve()),
+            "log": f"logs/{planned.key}.log",
+            "plugins": list(settings.plugin),
+            "data": str(plan.options.root),
+            "students": settings.students,
+            "environment": environment,
+            "redistil": planned.redistil,
+        }
+        jobs.append(Job(planned.key, ("judge",) if made else ("distil", "judge"), payload))
+    return sorted(jobs, key=lambda job: -estimates[job.key].seconds)
+
+
+def run_jobs(jobs: list[Job], recorder: Recorder, executor: Executor) -> bool:
+    """Run all jobs; tell whether the run came to its end."""
+    try:
+        executor.run(jobs, recorder)
+    except Interrupted:
+        return False
+    return True
+
+
+def make_executor(jobs: int, timeout: float | None, devices: tuple[str, ...]) -> Executor:
+    """Return a pool whose server imports what planning has shown to be needed."""
+    return Executor(jobs, timeout, devices, modules_worth_preloading())
+
+
+def closing_lines(plan: Plan, records: Mapping[str, Record], store: Store) -> list[str]:
+    """Return what is to be said at the end: how many cells ended how, and where to look for those that ended badly."""
+    found = [records[planned.key] for planned in plan.cells if planned.key in records]
+    counts = Counter(record.status for record in found)
+    lines = [f"{len(found)} of {len(plan.cells)} cells have a record: {', '.join(f'{n} {status}' for status, n in counts.most_common())}"]
+    for record in found:
+        if record.status in _BAD:
+            log = f", log {store.out / record.log}" if record.log else ""
+            lines.append(f"{record.status}: {cell_name(record.cell)}: {record.reason} (cell {record.key[:12]}{log})")
+    return lines
+
+
+def exit_code(plan: Plan, records: Mapping[str, Record]) -> int:
+    """Return 0 if every cell of the plan is ok or refused, 3 if some cell is not."""
+    statuses = {records[planned.key].status for planned in plan.cells if planned.key in records}
+    return CELL_FAILED if statuses & set(_BAD) else OK
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S")

@@ -1,0 +1,32 @@
+"""What plugins of a test register must not be seen by the tests after it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from bench import registry
+
+
+@contextmanager
+def restored_registries() -> Iterator[Callable[[], None]]:
+    """Take what is registered inside out of the registries again, at the end or when the given function is called."""
+    registries = (registry.METHODS, registry.DATASETS, registry.PARAMETERIZATIONS)
+    before = [dict(r._entries) for r in registries]
+    unavailable, modules = dict(registry.UNAVAILABLE), set(sys.modules)
+
+    def restore() -> None:
+        for entries, r in zip(before, registries, strict=True):
+            r._entries.clear()
+            r._entries.update(entries)
+        registry.UNAVAILABLE.clear()
+        registry.UNAVAILABLE.update(unavailable)
+        for name in set(sys.modules) - modules:
+            if name.startswith("ddbench_plugin_"):
+                del sys.modules[name]
+
+    try:
+        yield restore
+    finally:
+        restore()
