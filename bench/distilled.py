@@ -222,4 +222,7 @@ def _fill(parameterization: Parameterization, folder: Path) -> None:
             raise RejectedSet(
                 f"tensor '{key}' is {tensor.dtype} {tuple(tensor.shape)}, declared is {wanted[key].dtype} {tuple(wanted[key].shape)}"
             )
-    parameterization.load_state_dict(tensors, strict=True)
+    try:
+        parameterization.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        raise RejectedSet(f"the tensors do not fit parameterization '{parameterization.name}': {' '.join(str(error).split())}") from error

@@ -1,0 +1,96 @@
+"""How data sets that torchvision knows are found: official files, else the plain array layout, else a download."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from http.client import HTTPException
+from pathlib import Path
+
+from bench import BenchError, DataOptions, Dataset, Spec, Split, read_array_layout
+from bench.data import array_layout_files
+
+_PATIENCE = 15.0  # seconds without an answer before a download counts as failed; urllib would wait for ever
+
+
+@dataclass(frozen=True)
+class Official:
+    """The official files of one data set.
+
+    Attributes:
+        folder: where they lie, relative to the data root.
+        needed: names of the files that must be there.
+        archives: further files, relative to the data root, in which the same images may lie.
+        open: reads the training (true) or the test images from a data root, without opening the other's files.
+        fetch: downloads all files into a data root.
+    """
+
+    folder: str
+    needed: tuple[str, ...]
+    archives: tuple[str, ...]
+    open: Callable[[Path, bool], Split]
+    fetch: Callable[[Path], None]
+
+    def files(self, root: Path) -> tuple[Path, ...]:
+        """Return every path at which the images may lie, whether or not it exists."""
+        return (*(root / self.folder / name for name in self.needed), *(root / name for name in self.archives))
+
+    def missing(self, root: Path) -> list[str]:
+        """Return the needed files that are not there."""
+        return [name for name in self.needed if not (root / self.folder / name).is_file()]
+
+
+def open_dataset(spec: Spec, official: Official, options: DataOptions) -> Dataset:
+    """Open a data set from its official files, else from the array layout, else download it if that is allowed.
+
+    Raises:
+        BenchError: it is nowhere, or its files are damaged; says which files to put where.
+    """
+    root = options.root
+    if official.missing(root):
+        copy = read_array_layout(root, spec)
+        if copy is not None:
+            return replace(copy, files=(*copy.files, *official.files(root)))
+        _fetch(spec, official, options)
+
+    def read(train: bool) -> Split:
+        try:
+            return official.open(root, train)
+        except (RuntimeError, ValueError, EOFError) as error:
+            what = "; ".join(str(error).split("\n"))
+            raise BenchError(
+                f"the files of data set '{spec.name}' in {root / official.folder} are damaged ({what}); replace them"
+            ) from error
+
+    files = (*official.files(root), *array_layout_files(root, spec.name))
+    return Dataset(spec, train=read(True), test=lambda: read(False), files=files)
+
+
+def _fetch(spec: Spec, official: Official, options: DataOptions) -> None:
+    if not options.download:
+        raise BenchError(_not_there(spec, official, options.root, "and downloads are off"))
+    try:
+        with _short_patience():
+            official.fetch(options.root)
+    except (OSError, RuntimeError, HTTPException) as error:
+        raise BenchError(_not_there(spec, official, options.root, "and cannot be downloaded")) from error
+
+
+def _not_there(spec: Spec, official: Official, root: Path, why: str) -> str:
+    arrays = ", ".join(path.name for path in array_layout_files(root, spec.name)[:4])
+    return (
+        f"data set '{spec.name}' is not in {root} {why}: put its official files ({', '.join(official.needed)}) into "
+        f"{root / official.folder}, or its arrays ({arrays}) into {root / spec.name}, or point --data-root at them"
+    )
+
+
+@contextmanager
+def _short_patience() -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_PATIENCE)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

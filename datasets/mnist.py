@@ -1,0 +1,49 @@
+"""MNIST and Fashion-MNIST: 60,000 training and 10,000 test images of 28x28 gray pixels in 10 classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench import DATASETS, DataOptions, Dataset, Spec, Split, about
+
+from ._torchvision import Official, open_dataset
+
+_SHAPE = (1, 28, 28)
+_CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+_RAW = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+MNIST = Spec("mnist", classes=10, shape=_SHAPE, class_names=tuple("0123456789"), mirror=False)
+FASHION_MNIST = Spec("fashion_mnist", classes=10, shape=_SHAPE, class_names=_CLOTHES)
+
+
+@DATASETS.register("mnist")
+@about(MNIST, reference="LeCun et al. 1998, Gradient-Based Learning Applied to Document Recognition")
+def mnist(options: DataOptions) -> Dataset:
+    """MNIST: handwritten digits, 28x28 gray."""
+    return open_dataset(MNIST, _official("MNIST"), options)
+
+
+@DATASETS.register("fashion_mnist")
+@about(FASHION_MNIST, reference="Xiao et al. 2017, arXiv 1708.07747")
+def fashion_mnist(options: DataOptions) -> Dataset:
+    """Fashion-MNIST: articles of clothing, 28x28 gray."""
+    return open_dataset(FASHION_MNIST, _official("FashionMNIST"), options)
+
+
+def _official(kind: str) -> Official:
+    """Describe the idx files of one of torchvision's relatives of MNIST, named by its class."""
+
+    def open_split(root: Path, train: bool) -> Split:
+        import torchvision.datasets  # here and not above: it takes longer to import than digits takes to open
+
+        part = getattr(torchvision.datasets, kind)(root, train=train, download=False)
+        return Split(part.data.unsqueeze(1).contiguous(), part.targets.long())
+
+    def fetch(root: Path) -> None:
+        import torchvision.datasets
+
+        getattr(torchvision.datasets, kind)(root, download=True)
+
+    folder = f"{kind}/raw"
+    old = tuple(f"{kind}/processed/{name}" for name in ("training.pt", "test.pt"))  # written by very old torchvisions
+    return Official(folder, _RAW, (*(f"{folder}/{name}.gz" for name in _RAW), *old), open_split, fetch)

@@ -1,0 +1,102 @@
+"""Pixel spaces: fitted on training images alone, inverted, cached by content, equal to an independent computation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench import BenchError, Dataset, Split
+from bench.nn.spaces import SPACES, Standard, ZcaKip, fit_space
+from bench.seeding import stream
+from oracles import whitening
+
+
+def noise(count: int, shape: tuple[int, int, int]) -> Split:
+    images = torch.randint(0, 256, (count, *shape), generator=stream("noise", *shape), dtype=torch.uint8)
+    images[:, :, :2] //= 4  # correlated and unequal enough for whitening to have work
+    return Split(images, torch.zeros(count, dtype=torch.int64))
+
+
+def test_standard_against_numpy() -> None:
+    train = noise(50, (3, 4, 5))
+    pixels = train.images.numpy().astype(np.float64) / 255
+    expected = (pixels - pixels.mean((0, 2, 3), keepdims=True)) / pixels.std((0, 2, 3), keepdims=True)
+    space = Standard.fit(train)
+    assert np.allclose(space.transform(train.unit_images()).numpy(), expected, atol=1e-5)
+    torch.testing.assert_close(space.inverse(space.transform(train.unit_images())), train.unit_images(), rtol=1e-5, atol=1e-5)
+
+
+def test_a_constant_channel_stays_finite() -> None:
+    train = Split(torch.full((4, 1, 2, 2), 7, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64))
+    for space in (Standard.fit(train), ZcaKip.fit(train)):
+        assert torch.isfinite(space.transform(train.unit_images())).all()
+
+
+@pytest.mark.parametrize(("count", "shape"), [(200, (1, 5, 6)), (40, (3, 6, 5))], ids=["many images", "fewer images than pixels"])
+def test_zca_kip_against_the_oracle(count: int, shape: tuple[int, int, int]) -> None:
+    train, test = noise(count, shape), noise(7, shape)
+    rows, unseen = (split.images.flatten(1).numpy().astype(np.float64) / 255 for split in (train, test))
+    expected = whitening.kip_matrix(rows)
+    space = ZcaKip.fit(train)
+    assert np.allclose(space.whiten.numpy(), expected, rtol=1e-4, atol=1e-3)
+    # Unseen images are whitened by the matrix of the training images.
+    assert np.allclose(space.transform(test.unit_images()).flatten(1).numpy(), whitening.unit_rows(unseen) @ expected, atol=1e-3)
+
+
+def test_zca_kip_rows_and_matrices(digits: Dataset) -> None:
+    space = ZcaKip.fit(digits.train)
+    size = digits.train.images[0].numel()
+    torch.testing.assert_close(space.whiten, space.whiten.T, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(space.whiten @ space.unwhiten, torch.eye(size), rtol=1e-3, atol=1e-3)
+    x = digits.train.unit_images()
+    back = space.inverse(space.transform(x)).flatten(1)
+    torch.testing.assert_close(back.mean(1), torch.zeros(len(x)), rtol=0, atol=1e-4)
+    torch.testing.assert_close(back.norm(dim=1), torch.ones(len(x)), rtol=1e-3, atol=1e-3)
+    # Variances are evened out: the largest direction of the moment is E/(E + r) < 1, the smallest near zero stays small.
+    white = space.transform(x).flatten(1).double()
+    eigenvalues = torch.linalg.eigvalsh(white.T @ white / len(x))
+    assert eigenvalues.max() < 1
+    assert eigenvalues.max() > 0.9
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_the_transform_is_differentiable_and_does_not_depend_on_the_batch(name: str, digits: Dataset) -> None:
+    space = SPACES[name].fit(digits.train)
+    x = digits.train.unit_images(torch.arange(5)).requires_grad_()
+    out = space.transform(x)
+    assert out.shape == x.shape
+    out.square().sum().backward()
+    assert x.grad is not None
+    assert torch.isfinite(x.grad).all()
+    torch.testing.assert_close(space.transform(x[2:3]), out[2:3], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_the_cache_gives_back_the_same_numbers(name: str, tmp_path: Path) -> None:
+    train = noise(30, (1, 32, 32))
+    fresh = fit_space(name, train, tmp_path, "hash")
+    files = list(tmp_path.iterdir())
+    assert len(files) == 1
+    cached = fit_space(name, train, tmp_path, "hash")
+    for key, tensor in fresh.tensors().items():
+        assert torch.equal(cached.tensors()[key], tensor)
+    fit_space(name, train, tmp_path, "another hash")
+    assert len(list(tmp_path.iterdir())) == 2
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_the_cache_is_really_read(tmp_path: Path) -> None:
+    train = noise(30, (1, 32, 32))
+    fit_space("standard", train, tmp_path, "hash")
+    other = noise(30, (1, 32, 32))
+    other.images.zero_()
+    cached = fit_space("standard", other, tmp_path, "hash")
+    assert torch.equal(cached.tensors()["mean"], Standard.fit(train).mean)
+
+
+def test_an_unknown_space_names_the_closest(digits: Dataset) -> None:
+    with pytest.raises(BenchError, match="unknown pixel space 'zca'; did you mean 'zca_kip'|unknown pixel space 'zca'"):
+        fit_space("zca", digits.train)

@@ -1,0 +1,193 @@
+"""Recipe files: YAML as people write it, rules in file order, and one sentence for every mistake."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import METHODS, BenchError
+from bench.recipes import check_fields, load_rules, read_yaml, recipe_file, resolve_recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 0.001),
+        ("1E5", 100000.0),
+        ("1.5e+2", 150.0),
+        (".5", 0.5),
+        ("-2.", -2.0),
+        (".inf", math.inf),
+        ("10", 10),
+        ("010", 10),
+        ("08", 8),
+        ("-7", -7),
+        ("no", "no"),
+        ("on", "on"),
+        ("yes", "yes"),
+        ("true", True),
+        ("False", False),
+        ("null", None),
+        ("~", None),
+        ("0x10", "0x10"),
+        ("1:30", "1:30"),
+        ("2024-01-01", "2024-01-01"),
+        ("153x60", "153x60"),
+        ("1e", "1e"),
+        ("e5", "e5"),
+        ("3px", "3px"),
+    ],
+)
+def test_scalars_are_what_they_look_like(text: str, value: object) -> None:
+    found = read_yaml(text, "here")
+    assert found == value
+    assert type(found) is type(value)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_float_that_python_writes_is_a_float(number: float) -> None:
+    assert read_yaml(repr(number), "here") == number
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("a: 1\nb: 2\na: 3", "here:3 is not valid YAML: key 'a' appears twice"),
+        ("x:\n  lr: 1\n  lr: 1", "here:3 .*appears twice"),
+        ("a: [1, 2", "here:1 is not valid YAML"),
+        ("? [1, 2]\n: 3", "cannot be a key"),
+        ("!!int abc", "not valid YAML"),
+        ("!!python/object/apply:os.system ['true']", "not valid YAML"),
+        ("a: b: c", "here:1 is not valid YAML"),
+    ],
+)
+def test_broken_yaml_names_the_file_and_the_line(text: str, complaint: str) -> None:
+    with pytest.raises(BenchError, match=complaint):
+        read_yaml(text, "here")
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A method as far as recipes are concerned."""
+
+    window: int = 10
+    lr: float = 1e-2
+    order: Literal["identity", "random"] = "identity"
+    poster: tuple[int, int] | None = None
+    learn: bool = False
+    name: ClassVar[str] = "toy"
+
+
+@pytest.fixture
+def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Put Toy into a module of its own and return a function that writes its recipe file."""
+    module = ModuleType("toy_of_a_test")
+    module.__file__ = str(tmp_path / "toy_of_a_test.py")
+    Path(module.__file__).write_text("")
+    monkeypatch.setitem(sys.modules, "toy_of_a_test", module)
+    monkeypatch.setattr(Toy, "__module__", "toy_of_a_test")
+    vars(module).update(Toy=Toy, Literal=Literal, ClassVar=ClassVar)  # the names its annotations use
+
+    def write(text: str) -> None:
+        (tmp_path / "toy_of_a_test.yaml").write_text(text)
+
+    return write
+
+
+TWO_RULES = """
+- when: {dataset: digits}
+  set: {window: 20, lr: 1e-3}
+  source: tuned on val
+  trials: 12
+- when: {dataset: digits, ipc: [0, 0.9]}
+  set: {lr: 2e-3, poster: [5, 6]}
+  source: tuned on val below one
+  trials: 3
+"""
+
+
+def test_later_rules_win_and_trials_add_up(recipes: Any) -> None:
+    recipes(TWO_RULES)
+    small = resolve_recipe(Toy, "digits", 0.3)
+    assert small.values == {"window": 20, "lr": 2e-3, "poster": (5, 6)}
+    assert small.sources == ("tuned on val", "tuned on val below one")
+    assert (small.tuned, small.trials) == (True, 15)
+    assert resolve_recipe(Toy, "digits", 1.0).values == {"window": 20, "lr": 1e-3}
+    assert resolve_recipe(Toy, "digits", 0.9).values["lr"] == 2e-3  # the range is closed
+
+
+def test_overrides_stack_in_order(recipes: Any) -> None:
+    recipes(TWO_RULES)
+    found = resolve_recipe(Toy, "digits", 1.0, {"window": 30, "lr": 5}, {"window": 40}, {"order": "random"})
+    assert found.values == {"window": 40, "lr": 5.0, "order": "random"}
+    assert type(found.values["lr"]) is float
+
+
+def test_without_a_matching_rule_the_recipe_is_untuned(recipes: Any) -> None:
+    recipes(TWO_RULES)
+    found = resolve_recipe(Toy, "mnist", 1.0, {"window": 30})
+    assert (found.tuned, found.trials, found.sources) == (False, 0, ())
+
+
+def test_no_file_is_no_rule(recipes: Any) -> None:
+    assert recipe_file(Toy) is None
+    assert load_rules(Toy) == ()
+    recipes("")
+    assert load_rules(Toy) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("window: 3", "must be a list of rules, found dict"),
+        ("- 3", "rule 1 must be a mapping"),
+        ("- {set: {window: 1}}", "rule 1 needs a source"),
+        ("- {set: {window: 1}, source: x, whn: {}}", "unknown key 'whn'; did you mean 'when'"),
+        ("- {when: {data_set: digits}, set: {}, source: x}", "rule 1, when has the unknown key 'data_set'; did you mean 'dataset'"),
+        ("- {when: digits, set: {}, source: x}", "must be mappings"),
+        ("- {when: {dataset: [digits, mnist]}, set: {}, source: x}", "dataset must be one name"),
+        ("- {set: [window], source: x}", "must be mappings"),
+        ("- {when: {ipc: [1, 0]}, set: {}, source: x}", "closed range"),
+        ("- {when: {ipc: [1, 2, 3]}, set: {}, source: x}", "closed range"),
+        ("- {when: {ipc: one}, set: {}, source: x}", "closed range"),
+        ("- {when: {ipc: true}, set: {}, source: x}", "closed range"),
+        ("- {set: {}, source: x, trials: many}", "trials must be a whole number"),
+        ("- {set: {}, source: x, trials: -1}", "trials must be a whole number"),
+        ("- {set: {}, source: x}\n- {set: {windw: 1}, source: x}", "rule 2: Toy has no field 'windw'; did you mean 'window'"),
+        ("- {set: {window: 1.5}, source: x}", "field 'window' cannot be 1.5"),
+        ("- {set: {window: '5'}, source: x}", "field 'window' cannot be '5'"),
+        ("- {set: {window: true}, source: x}", "field 'window' cannot be True"),
+        ("- {set: {learn: no}, source: x}", "field 'learn' cannot be 'no'"),
+        ("- {set: {learn: 1}, source: x}", "field 'learn' cannot be 1"),
+        ("- {set: {lr: .nan}, source: x}", "field 'lr' cannot be nan: it must be finite"),
+        ("- {set: {lr: .inf}, source: x}", "field 'lr' cannot be inf: it must be finite"),
+        ("- {set: {order: clever}, source: x}", "field 'order' cannot be 'clever'"),
+        ("- {set: {poster: [1, 2, 3]}, source: x}", "field 'poster' cannot be"),
+        ("- {set: {name: other}, source: x}", "has no field 'name'"),
+    ],
+)
+def test_mistakes_are_one_sentence(recipes: Any, text: str, complaint: str) -> None:
+    recipes(text)
+    with pytest.raises(BenchError, match=complaint) as caught:
+        resolve_recipe(Toy, "digits", 1.0)
+    assert "\n" not in str(caught.value)
+    assert "toy_of_a_test.yaml" in str(caught.value)
+
+
+def test_overrides_are_checked_alike() -> None:
+    with pytest.raises(BenchError, match="--set: Toy has no field 'windo'; did you mean 'window'"):
+        check_fields(Toy, {"windo": 3}, "--set")
+
+
+def test_the_recipes_of_the_suite_are_well_formed() -> None:
+    for name in METHODS:
+        for rule in load_rules(METHODS[name]):
+            assert rule.source, f"a rule of {name} does not say where its values come from"
