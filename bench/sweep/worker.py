@@ -56,6 +56,7 @@ def distil_stage(payload: Payload, report: Report) -> dict[str, Any]:
         checkpoint.discard()
     resume_from = checkpoint.load()
     validator = _validator(payload, cell, dataset, store)
+    dataset = replace(dataset, val=None)  # from here on val images are in the validator's process only
     method = rebuild_method(METHODS[cell.method], cell.fields)
     task = Task(
         spec=dataset.spec,

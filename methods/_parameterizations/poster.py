@@ -148,14 +148,11 @@ class Poster(Parameterization):
             counts = self.area_counts().to(self.poster.device)
             # Normalise in float64, so that softmax over counts of hundreds keeps exact ties exact.
             wide = counts.double()
-            labels = (wide.softmax(1) if self.label_form == "fixed" else wide / wide.sum(1, keepdim=True)).to(self.poster.dtype)
+            labels = (wide.softmax(1) if self.label_form == "fixed" else _normalised(wide)).to(self.poster.dtype)
             return labels if index is None else labels[index]
         cells = self._label_cells_of_patches().to(self.poster.device)
         mass = self.label_array.flatten(1)[:, cells if index is None else cells[index]].sum(2).t()  # (n, C)
-        total = mass.sum(1, keepdim=True)
-        # A patch whose cells were all clipped to zero gets the uniform label instead of 0/0.
-        uniform = torch.full_like(mass, 1.0 / self.spec.classes)
-        return torch.where(total > 1e-8, mass / total.clamp_min(1e-8), uniform)
+        return _normalised(mass)
 
     def _label_grid(self) -> tuple[int, int]:
         """Return (h_l, w_l) of the learned label array."""
@@ -179,6 +176,16 @@ class Poster(Parameterization):
         corner = torch.tensor([y * columns + x for x in xs for y in ys])
         inside = (torch.arange(height).view(-1, 1) * columns + torch.arange(width)).flatten()
         return corner.view(-1, 1) + inside
+
+
+def _normalised(mass: Tensor) -> Tensor:
+    """Divide rows of (n, C) by their sums; a row without mass becomes uniform, not 0/0.
+
+    That happens to a patch whose label cells were all clipped to zero, and to one that touches no class area.
+    """
+    total = mass.sum(1, keepdim=True)
+    uniform = torch.full_like(mass, 1.0 / mass.shape[1])
+    return torch.where(total > 1e-8, mass / total.clamp_min(1e-8), uniform)
 
 
 def blend(areas: Tensor, layout: PosterLayout) -> Tensor:

@@ -187,6 +187,14 @@ def test_labels_clipped_to_zero_become_uniform():
     assert torch.allclose(poster.decode().labels, torch.full((96, 10), 0.1))
 
 
+@pytest.mark.parametrize("labels", ["fixed", "proportional"])
+def test_patches_that_touch_no_class_area_get_uniform_labels(labels):
+    layout = PosterLayout((48, 120), (8, 8), (16, 6), (5, 2))
+    found = Poster(DIGITS, layout, range(10), labels).decode().labels
+    assert torch.allclose(found.sum(1), torch.ones(len(found)))
+    assert bool((found == 0.1).all(1).any())
+
+
 def test_order_moves_labels_and_class_map_together():
     order = [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]
     poster = cifar_poster(order=order)

@@ -1,0 +1,132 @@
+"""The full-data line: students trained on all training images, scored like those of a distilled set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..data import Batch, Dataset
+from ..distilled import TrainRecipe
+from ..nn.networks import build_network, ensemble_mode
+from ..nn.spaces import fit_space
+from ..nn.students import StudentStreams, train_students
+from ..space import Space
+from .evaluate import OnProgress, Progress, count_training, network_name
+from .protocol import CeilingRecipe, Protocol
+from .scores import accuracies, tabulate
+
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class CeilingJudgement:
+    """What full data reaches; the fields are those of ``Judgement``, as far as there is no distilled set.
+
+    Attributes:
+        audit: size of the training split in the terms of a set.
+        scores: every single score; ``final_8bit`` is empty, as images are 8-bit anyway.
+        training: ``network``, and ``presented_examples``, ``student_steps`` and ``flops`` of one student.
+        notes: sentences for the reader.
+        space: the pixel space the students see.
+    """
+
+    audit: dict[str, Any]
+    scores: dict[str, Any]
+    training: dict[str, Any]
+    notes: list[str]
+    space: Space
+
+
+@dataclass(frozen=True)
+class _RealImages:
+    """The training split as a source of minibatches: 8-bit images become floats as they are drawn."""
+
+    dataset: Dataset
+    space: Space
+    device: torch.device
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.dataset.spec.shape
+
+    def __len__(self) -> int:
+        return len(self.dataset.train)
+
+    def take(self, index: Tensor) -> Batch:
+        images = self.space.transform(self.dataset.train.unit_images(index).to(self.device))
+        labels = F.one_hot(self.dataset.train.labels[index], self.dataset.spec.classes).float()
+        return Batch(images, labels.to(self.device))
+
+
+def judge_ceiling(
+    dataset: Dataset,
+    protocol: Protocol,
+    seed: int,
+    cache: Path | None,
+    effort: float = 1.0,
+    device: torch.device = _CPU,
+    on_progress: OnProgress | None = None,
+) -> CeilingJudgement:
+    """Train students on the whole training split by the protocol's ceiling recipe and score them on val and test.
+
+    Networks that are trained one after another get one student, others as many as the protocol says. ``effort``
+    scales the number of images shown, which never falls below one epoch.
+
+    Args:
+        dataset: the data set.
+        protocol: names the network, the number of students and the recipe.
+        seed: part of the students' streams.
+        cache: folder for fitted pixel spaces.
+        effort: fraction of the images that the recipe shows.
+        device: where to compute.
+        on_progress: called with (student-steps done, student-steps in all).
+    """
+    asked = protocol.ceiling
+    space = fit_space(asked.space, dataset.train, cache, dataset.fingerprint())
+    name = network_name(protocol, dataset)
+    network = build_network(name, dataset.spec)
+    recipe = _recipe(asked, len(dataset.train), effort)
+    count = protocol.students if ensemble_mode(network) == "grouped" else 1
+    streams = [StudentStreams(("ceiling", dataset.spec.name, protocol.name, seed, repeat)) for repeat in range(count)]
+    source = _RealImages(dataset, space, device)
+    progress = Progress(count * recipe.steps, on_progress)
+    kept = train_students(network, source, recipe, streams, protocol.steps_at(recipe.steps), sampling="cycle", on_steps=progress)
+    val = accuracies(network, kept, dataset.val, space, device)
+    test_split = dataset.test()
+    test = accuracies(network, kept, test_split, space, device)
+    scores = tabulate(test, val, len(test_split), len(dataset.val or ()), protocol.val_selection_min)
+    scores |= {"lr": None, "lr_trials": [], "final_8bit": {"test": []}}
+    presented = recipe.steps * recipe.batch_size
+    notes = [f"trained on all {len(dataset.train)} training images for {presented / len(dataset.train):.3g} epochs"]
+    return CeilingJudgement(_size(dataset), scores, count_training(name, network, dataset, presented, recipe.steps), notes, space)
+
+
+def _recipe(asked: CeilingRecipe, images: int, effort: float) -> TrainRecipe:
+    return TrainRecipe(
+        optimizer=asked.optimizer,
+        lr=asked.lr,
+        steps=asked.steps(images, effort),
+        batch_size=min(asked.batch_size, images),
+        schedule=asked.schedule,
+        augmentation=asked.augmentation,
+    )
+
+
+def _size(dataset: Dataset) -> dict[str, Any]:
+    spec, images = dataset.spec, len(dataset.train)
+    numbers = dataset.train.images.numel()
+    return {
+        "pixels": numbers // spec.channels,
+        "effective_ipc": images / spec.classes,
+        "image_numbers": numbers,
+        "label_numbers": images,
+        "other_numbers": 0,
+        "recipe_scalars": 0,
+        "bytes": numbers + images,
+        "images": images,
+    }

@@ -1,0 +1,162 @@
+"""How a set is judged: every choice, named, hashed and frozen. Free of torch, so that reports can name protocols.
+
+docs/protocols.md gives the reason of each choice. A protocol never changes once it is released: another choice is
+another name (``native-v2``), and a test pins the hashes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from ..errors import BenchError, unknown_name
+from ..keys import digest
+
+#: ``Protocol.network``: the set's own network, or the data set's default where the set names none.
+OWN_NETWORK = ""
+#: ``Protocol.network``: the data set's default, whatever the set was made for.
+DEFAULT_NETWORK = "default"
+
+_MAX_STUDENTS = 1000
+
+
+@dataclass(frozen=True)
+class CommonRecipe:
+    """The training recipe that ``common`` protocols impose on every set.
+
+    Attributes:
+        optimizer: as in ``TrainRecipe``.
+        momentum: of the optimizer.
+        weight_decay: added to the gradient.
+        schedule: as in ``TrainRecipe``.
+        lr_grid: learning rates, ascending, of which one is chosen on val; the middle one is used without val.
+        lr_students: students per learning rate that is tried.
+        presented_examples: images one student is shown, augmented ones counted each time.
+        batch_size: images of every step; smaller sets repeat images within a step.
+        augmentation_mirror: strategy where a left-right flip keeps the class.
+        augmentation_upright: strategy where it does not (digits, letters).
+    """
+
+    optimizer: Literal["adam", "sgd"] = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: Literal["constant", "step", "cosine"] = "cosine"
+    lr_grid: tuple[float, ...] = (0.001, 0.005, 0.01, 0.05, 0.1)
+    lr_students: int = 2
+    presented_examples: int = 32_000
+    batch_size: int = 32
+    augmentation_mirror: str = "crop_flip_scale_rotate"
+    augmentation_upright: str = "crop_scale"
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of one student."""
+        return self.presented_examples // self.batch_size
+
+    @property
+    def middle_lr(self) -> float:
+        """The learning rate that is used where none can be chosen."""
+        return self.lr_grid[len(self.lr_grid) // 2]
+
+
+@dataclass(frozen=True)
+class CeilingRecipe:
+    """How students are trained on the full training split, for the full-data line.
+
+    Attributes:
+        optimizer: as in ``TrainRecipe``.
+        lr: learning rate.
+        schedule: as in ``TrainRecipe``.
+        epochs: passes over the training split.
+        least_examples: images one student is shown at least, where so many epochs would show fewer.
+        batch_size: images per step.
+        space: pixel space.
+        augmentation: as in ``TrainRecipe``.
+    """
+
+    optimizer: Literal["adam", "sgd"] = "adam"
+    lr: float = 1e-3
+    schedule: Literal["constant", "step", "cosine"] = "cosine"
+    epochs: int = 20
+    least_examples: int = 64_000
+    batch_size: int = 64
+    space: str = "standard"
+    augmentation: str = "none"
+
+    def steps(self, images: int, effort: float) -> int:
+        """Return the optimizer steps of one student on so many images: scaled by the effort, never below one epoch."""
+        presented = max(images, effort * max(self.epochs * images, self.least_examples))
+        return math.ceil(presented / min(self.batch_size, images) - 1e-9)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """All choices of the judge.
+
+    Attributes:
+        name: name with version.
+        recipe: ``native`` trains students by the set's own recipe, ``common`` by the imposed one.
+        students: fresh students per set.
+        checkpoints: fractions of a student's steps at which it is scored; the last is 1.
+        network: ``OWN_NETWORK``, ``DEFAULT_NETWORK`` or a network's name.
+        val_selection_min: fewest validation images on which a checkpoint may be selected.
+        common: the imposed recipe; ``None`` for ``native``.
+        ceiling: the recipe of the full-data line.
+    """
+
+    name: str
+    recipe: Literal["native", "common"]
+    students: int = 5
+    checkpoints: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
+    network: str = OWN_NETWORK
+    val_selection_min: int = 1000
+    common: CommonRecipe | None = None
+    ceiling: CeilingRecipe = field(default_factory=CeilingRecipe)
+
+    def choices(self) -> dict[str, Any]:
+        """Return every choice as plain JSON."""
+        plain = _jsonable(asdict(self))
+        assert isinstance(plain, dict)  # asdict gives one
+        return plain
+
+    @property
+    def hash(self) -> str:
+        """Hexadecimal digits that identify all choices, the number of students included."""
+        return digest(self.choices())
+
+    def as_json(self) -> dict[str, Any]:
+        """Return every choice together with ``name`` and ``hash``, for the cell."""
+        return {**self.choices(), "hash": self.hash}
+
+    def steps_at(self, steps: int) -> list[int]:
+        """Return the numbers of steps at which a student of ``steps`` steps is scored, ascending, the last being all."""
+        return sorted({max(1, round(fraction * steps)) for fraction in self.checkpoints})
+
+
+def _jsonable(value: Any) -> Any:
+    """Turn tuples into lists all through, as JSON has no tuples."""
+    if isinstance(value, dict):
+        return {key: _jsonable(item) for key, item in value.items()}
+    return [_jsonable(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    "native-v1": Protocol("native-v1", "native"),
+    "common-v1": Protocol("common-v1", "common", network=DEFAULT_NETWORK, common=CommonRecipe()),
+}
+
+
+def get_protocol(name: str, students: int | None = None) -> Protocol:
+    """Return the protocol called ``name``, with another number of students if one is given.
+
+    Raises:
+        BenchError: no protocol has that name, or the number of students is not between 1 and 1000.
+    """
+    if name not in PROTOCOLS:
+        raise unknown_name("protocol", name, PROTOCOLS)
+    if students is None:
+        return PROTOCOLS[name]
+    if not 1 <= students <= _MAX_STUDENTS:
+        raise BenchError(f"{students} students were asked for; give a whole number from 1 to {_MAX_STUDENTS}")
+    return replace(PROTOCOLS[name], students=students)

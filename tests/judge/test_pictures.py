@@ -1,0 +1,138 @@
+"""Pictures: the same bytes every time, canvases put together from their patches, grids sorted by class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.image import imread
+
+from bench import Dataset, DistilledSet, Parameterization, TrainRecipe
+from bench.judge import write_pictures
+from bench.judge.pictures import colours, on_canvas, tiled
+from bench.nn.spaces import fit_space
+from bench.parameterization import Canvas
+from bench.registry import PARAMETERIZATIONS, load_plugin_file
+
+POSTER = '''
+import torch
+from torch import nn
+
+from bench import PARAMETERIZATIONS, Batch, Parameterization
+
+
+@PARAMETERIZATIONS.register("judge-canvas")
+class TwoPatches(Parameterization):
+    """An 8x12 canvas read as two patches that overlap by four columns."""
+
+    name = "judge-canvas"
+    roles = {"poster": "image"}
+
+    def __init__(self, spec):
+        super().__init__()
+        self.spec = spec
+        self.poster = nn.Parameter(torch.zeros(1, 8, 12))
+
+    def config(self):
+        return {}
+
+    @classmethod
+    def from_config(cls, config, spec):
+        return cls(spec)
+
+    def __len__(self):
+        return 2
+
+    def decode(self, index=None):
+        images = torch.stack([self.poster[:, :, 0:8], self.poster[:, :, 4:12]])
+        labels = torch.eye(2)
+        return Batch(images, labels) if index is None else Batch(images[index], labels[index])
+
+    def write(self, images, labels):
+        raise NotImplementedError
+
+    @property
+    def channels(self):
+        return 1
+
+    def canvas(self):
+        return self.poster.detach()
+
+    def patch_positions(self):
+        return [(0, 0), (0, 4)]
+
+    def class_map(self):
+        return (torch.arange(12) >= 6).long().expand(8, 12)
+'''
+
+
+@pytest.fixture(scope="session")
+def two_patches(tmp_path_factory: pytest.TempPathFactory) -> type[Parameterization]:
+    file = tmp_path_factory.mktemp("canvas") / "canvas_plugin.py"
+    file.write_text(POSTER)
+    load_plugin_file(str(file))
+    kind: type[Parameterization] = PARAMETERIZATIONS["judge-canvas"]
+    return kind
+
+
+@pytest.mark.parametrize("choices", [{}, {"coordinates": "space"}, {"coordinates": "space", "space": "zca_kip"}])
+def test_a_grid_is_the_same_twice(choices: dict[str, str], make_set: Callable[..., DistilledSet], bars: Dataset, tmp_path: Path) -> None:
+    distilled = make_set(5, **choices)
+    space = fit_space(distilled.space, bars.train)
+    first = write_pictures(distilled, space, tmp_path / "a", "set")
+    second = write_pictures(distilled, space, tmp_path / "b", "set")
+    assert first == [str(tmp_path / "a" / "set.png")]
+    assert Path(first[0]).read_bytes() == Path(second[0]).read_bytes()
+    assert sorted(file.name for file in (tmp_path / "a").iterdir()) == ["set.png"]
+    assert imread(first[0]).std() > 0.05
+
+
+def test_many_images_make_one_page(make_set: Callable[..., DistilledSet], bars: Dataset, tmp_path: Path) -> None:
+    distilled = make_set(20)
+    [path] = write_pictures(distilled, fit_space("standard", bars.train), tmp_path, "many")
+    assert max(imread(path).shape[:2]) < 1500
+
+
+def test_a_canvas_has_its_class_map_beside_it(two_patches: type[Parameterization], bars: Dataset, tmp_path: Path) -> None:
+    poster = two_patches.from_config({}, bars.spec)
+    assert isinstance(poster, Canvas)
+    with torch.no_grad():
+        poster.get_parameter("poster").copy_(torch.linspace(-1, 1, 96).view(1, 8, 12))
+    distilled = DistilledSet(bars.spec, poster, TrainRecipe())
+    space = fit_space("standard", bars.train)
+    first = Path(write_pictures(distilled, space, tmp_path, "one")[0]).read_bytes()
+    assert first == Path(write_pictures(distilled, space, tmp_path, "two")[0]).read_bytes()
+    picture = imread(tmp_path / "one.png")[..., :3]
+    coloured = (picture.max(-1) - picture.min(-1)) > 0.2
+    assert coloured[:, picture.shape[1] // 2 :].any() or coloured[picture.shape[0] // 2 :].any()
+    assert not coloured[: picture.shape[0] // 2, : picture.shape[1] // 2].any()
+
+
+def test_plain_images_are_no_canvas(make_set: Callable[..., DistilledSet]) -> None:
+    assert not isinstance(make_set(1).parameterization, Canvas)
+
+
+def test_patches_are_averaged_where_they_overlap() -> None:
+    patches = torch.stack([torch.full((1, 2, 2), 1.0), torch.full((1, 2, 2), 3.0)])
+    canvas = on_canvas(patches, [(0, 0), (0, 1)], (3, 3))
+    assert canvas[0, :2].tolist() == [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]
+    assert canvas[0, 2].isnan().all()
+
+
+def test_colours_are_robust() -> None:
+    values = torch.cat([torch.linspace(0, 1, 1000), torch.tensor([1e6])]).view(1, 1, 7, 143)
+    shown = colours(values)
+    assert (float(shown.min()), float(shown.max())) == (0.0, 1.0)
+    assert 0.4 < float(shown.median()) < 0.6
+    assert torch.equal(colours(torch.full((2, 1, 2, 2), 7.0)), torch.full((2, 1, 2, 2), 0.5))
+    assert colours(torch.tensor([0.0, torch.nan, 1.0])).isnan().tolist() == [False, True, False]
+
+
+def test_tiles() -> None:
+    page = tiled(torch.arange(3.0).view(3, 1, 1, 1).expand(3, 1, 2, 2), 2, (1, 1))
+    expected = np.ones((6, 5))
+    expected[1:3, 0:2], expected[1:3, 3:5], expected[4:6, 0:2] = 0.0, 1.0, 2.0
+    assert np.array_equal(page[0].numpy(), expected)

@@ -1,0 +1,82 @@
+"""Protocols: frozen by their hashes, named without torch, and with the right number of steps."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from bench import BenchError
+from bench.judge.protocol import PROTOCOLS, get_protocol
+from bench.keys import canonical_json
+
+# A released protocol is frozen. If one of these changes, undo the change, or give the new choices a new name.
+HASHES = {"native-v1": "ff3c6802cee67449e28fd5bf", "common-v1": "9cd4ac3679334d565f821d4a"}
+
+
+@pytest.mark.parametrize("name", sorted(HASHES))
+def test_a_released_protocol_is_frozen(name: str) -> None:
+    assert PROTOCOLS[name].students == 5
+    assert PROTOCOLS[name].hash == HASHES[name]
+
+
+def test_every_protocol_is_pinned() -> None:
+    assert set(PROTOCOLS) == set(HASHES)
+
+
+@pytest.mark.parametrize("name", sorted(PROTOCOLS))
+def test_json_holds_every_choice_and_the_hash(name: str) -> None:
+    protocol = get_protocol(name)
+    plain = protocol.as_json()
+    assert plain["name"] == name
+    assert plain["hash"] == protocol.hash
+    assert json.loads(json.dumps(plain)) == plain
+    assert canonical_json(plain)
+
+
+def test_students_are_part_of_the_hash() -> None:
+    assert get_protocol("native-v1", 3).hash != get_protocol("native-v1").hash
+    assert get_protocol("native-v1", 5) == get_protocol("native-v1")
+
+
+def test_a_nested_choice_changes_the_hash() -> None:
+    protocol = get_protocol("common-v1")
+    assert protocol.common is not None
+    assert replace(protocol, common=replace(protocol.common, momentum=0.8)).hash != protocol.hash
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(BenchError, match="did you mean 'native-v1'"):
+        get_protocol("nativ-v1")
+
+
+@pytest.mark.parametrize("students", [0, -1, 1001])
+def test_impossible_numbers_of_students(students: int) -> None:
+    with pytest.raises(BenchError, match=f"{students} students"):
+        get_protocol("native-v1", students)
+
+
+def test_checkpoints() -> None:
+    protocol = get_protocol("native-v1")
+    assert protocol.steps_at(300) == [75, 150, 225, 300]
+    assert protocol.steps_at(1) == [1]
+    assert protocol.steps_at(2) == [1, 2]
+    for steps in range(1, 50):
+        assert protocol.steps_at(steps)[-1] == steps
+        assert len(protocol.steps_at(steps)) <= 4
+
+
+def test_common_recipe_adds_up() -> None:
+    common = get_protocol("common-v1").common
+    assert common is not None
+    assert common.steps * common.batch_size == common.presented_examples
+    assert common.middle_lr == 0.01
+    assert list(common.lr_grid) == sorted(common.lr_grid)
+
+
+def test_protocols_need_no_torch() -> None:
+    code = "import sys; sys.modules['torch'] = None; from bench.judge.protocol import PROTOCOLS; print(len(PROTOCOLS))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "2"
