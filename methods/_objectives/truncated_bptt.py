@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
@@ -18,10 +18,9 @@ from torch import Tensor, nn
 
 from bench import Batch, Method, Parameterization, Space, Spec, Task, TrainRecipe
 from bench.nn.augment import draw
-from bench.nn.networks import build_network, default_network, flops_per_image, forward, initial_parameters
-from bench.nn.students import soft_cross_entropy
+from bench.nn.networks import build_network, default_network, flops_per_image, initial_parameters
 
-from .._unroll import FlatLayout, InnerAdam, advance, window_gradient
+from .._unroll import EngineName, InnerAdam, RealBatchLoss, choose_engine
 
 Curriculum = Literal["random", "fixed", "forward", "length"]
 Clip = Literal["corrected", "official", "off"]
@@ -54,6 +53,8 @@ class TruncatedBPTT(Method, ABC):
         space: pixel space; ``auto`` is zca_kip on colour images and standard on grey ones.
         network: student network; empty is the data set's default.
         student_steps: training steps of a judged student.
+        engine: how the unroll is differentiated; ``auto`` follows the fixed rule of ``choose_engine``. All engines are
+            exact, so a result differs by rounding alone.
     """
 
     outer_iterations: int = 100_000
@@ -74,6 +75,7 @@ class TruncatedBPTT(Method, ABC):
     space: str = "auto"
     network: str = ""
     student_steps: int = 1000
+    engine: EngineName = "auto"
 
     def outer_steps(self) -> int:
         """Return the outer steps of the full recipe."""
@@ -171,6 +173,7 @@ class TruncatedBPTTLoop:
         self.real_labels = torch.nn.functional.one_hot(task.train.labels, task.spec.classes).to(self.real)
         self.network: nn.Module = build_network(method.network, task.spec)
         self.inner = InnerAdam(method.inner_lr, method.epsilon)
+        self.engine = choose_engine(self.network, task.spec.shape, task.device, engine=method.engine)
         self.clip, self.outer, self.done = NormClip(method.clip), OuterAdam(), 0
         self.total = task.steps(method.outer_iterations)
         self.average: dict[str, Tensor] = {}
@@ -197,14 +200,13 @@ class TruncatedBPTTLoop:
     def _outer_step(self) -> float:
         prefix, window = self._draw_window()
         parameters = initial_parameters(self.network, self.streams["network"], self.task.device)
-        layout = FlatLayout.of(parameters)
-        state = self.inner.start(layout.flatten(parameters))
+        state = self.engine.start(parameters, self.inner)
         for _ in range(prefix):
             with torch.no_grad():  # steps before the window give the stored numbers no gradient
                 batch = self._inner_batch()
-            state = advance(self.network, layout, state, batch, self.inner)
+            state = self.engine.advance(state, batch, self.inner)
         batches = [self._inner_batch() for _ in range(window)]
-        result = window_gradient(self.network, layout, state, batches, self.inner, self._outer_loss())
+        result = self.engine.window_gradient(state, batches, self.inner, self._outer_loss())
         self._descend(batches, result.images, result.labels)
         return result.loss
 
@@ -229,13 +231,12 @@ class TruncatedBPTTLoop:
         augmented = draw(self.method.augmentation, len(batch.images), self.task.spec.shape, self.streams["inner augmentation"])
         return Batch(augmented(batch.images), batch.labels)
 
-    def _outer_loss(self) -> Callable[[dict[str, Tensor]], Tensor]:
-        """Draw a real batch, augment it and return its cross-entropy as a function of the student's parameters."""
+    def _outer_loss(self) -> RealBatchLoss:
+        """Draw a real batch and augment it."""
         count = min(self.method.real_batch, len(self.real))
         index = torch.randperm(len(self.real), generator=self.streams["real batch"])[:count].to(self.task.device)
         augmented = draw(self.method.augmentation, count, self.task.spec.shape, self.streams["real augmentation"])
-        images, labels = augmented(self.real[index]), self.real_labels[index]
-        return lambda parameters: soft_cross_entropy(forward(self.network, parameters, images), labels)
+        return RealBatchLoss(augmented(self.real[index]), self.real_labels[index])
 
     def _trained(self) -> dict[str, Tensor]:
         return {key: tensor for key, tensor in self.stored.named_parameters() if tensor.requires_grad}

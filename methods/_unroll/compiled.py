@@ -1,0 +1,96 @@
+"""The compiled engine's side of the sweep: a ConvNet's derivatives and Adam by ``bench.nn.kernels``."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bench import Batch
+from bench.nn.convnet_native import NativeConvNet
+
+from .inner import AdamState, InnerAdam
+from .plain import Inner
+
+
+@dataclass(frozen=True)
+class CompiledAdam:
+    """``InnerAdam`` in one pass over memory per step, on the CPU.
+
+    Attributes:
+        inner: the optimizer and its numbers.
+        library: the compiled library.
+    """
+
+    inner: InnerAdam
+    library: ctypes.CDLL
+
+    def update_in_place(self, state: AdamState, gradient: Tensor) -> AdamState:
+        """See ``InnerAdam.update_in_place``."""
+        return self._step(state, gradient, state)
+
+    def advance(self, state: AdamState, gradient: Tensor) -> AdamState:
+        """See ``InnerAdam.advance``."""
+        empty = AdamState(torch.empty_like(state.theta), torch.empty_like(state.first), torch.empty_like(state.second), 0)
+        return self._step(state, gradient, empty)
+
+    def cotangent(self, theta: Tensor) -> AdamState:
+        """See ``InnerAdam.cotangent``."""
+        return self.inner.cotangent(theta)
+
+    def reverse(self, after: AdamState, gradient: Tensor, bar: AdamState) -> tuple[Tensor, AdamState, float]:
+        """See ``InnerAdam.reverse``; re-uses the memory of ``bar``."""
+        scale, eps = self.inner.constants(after.step)
+        through = torch.empty_like(gradient)
+        moved = self.library.ddbench_adam_reverse(
+            int(gradient.dtype == torch.float64), gradient.numel(), after.first.data_ptr(), after.second.data_ptr(), gradient.data_ptr(),
+            bar.theta.data_ptr(), bar.first.data_ptr(), bar.second.data_ptr(), through.data_ptr(),
+            self.inner.lr * scale, eps, self.inner.beta1, self.inner.beta2,
+        )  # fmt: skip
+        return through, bar, -scale * moved
+
+    def _step(self, state: AdamState, gradient: Tensor, into: AdamState) -> AdamState:
+        scale, eps = self.inner.constants(state.step + 1)
+        self.library.ddbench_adam(
+            int(gradient.dtype == torch.float64), gradient.numel(), state.theta.data_ptr(), state.first.data_ptr(), state.second.data_ptr(),
+            gradient.data_ptr(), into.theta.data_ptr(), into.first.data_ptr(), into.second.data_ptr(),
+            self.inner.lr * scale, eps, self.inner.beta1, self.inner.beta2,
+        )  # fmt: skip
+        return into._replace(step=state.step + 1)
+
+
+@dataclass(frozen=True)
+class CompiledGradients:
+    """Derivatives of a ConvNet's inner loss by the compiled kernels.
+
+    Attributes:
+        net: the prepared network.
+    """
+
+    net: NativeConvNet
+
+    def pack(self, theta: Tensor) -> Tensor:
+        """Bring (P,) numbers into the kernels' order."""
+        return self.net.pack(theta)
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        """Undo ``pack``."""
+        return self.net.unpack(packed)
+
+    def optimizer(self, inner: Inner) -> Inner | CompiledAdam:
+        """Return Adam in one pass; SGD is as it is."""
+        return CompiledAdam(inner, self.net.library) if isinstance(inner, InnerAdam) else inner
+
+    def tape_bytes(self, images: int) -> int:
+        """Return the size of the activations of so many images."""
+        return self.net.tape_bytes(images)
+
+    def gradient(self, theta: Tensor, batch: Batch, keep: bool = False) -> tuple[Tensor, Tensor | None, float]:
+        """Return the packed gradient, the activations if asked to, and the loss."""
+        return self.net.gradient(theta, batch, keep)
+
+    def product(self, theta: Tensor, direction: Tensor, batch: Batch, tape: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the gradients of ⟨∇loss, direction⟩ with respect to parameters, images and labels."""
+        return self.net.product(theta, direction, batch, tape)
