@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from .inner import AdamState, FlatLayout, InnerAdam, InnerSGD, SGDState
 from .outer import OuterLoss, outer_value
 
 Inner = InnerAdam | InnerSGD
-State = TypeVar("State", AdamState, SGDState)
+State = AdamState | SGDState
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def window_gradient(
     """
     theta = start.theta.detach().requires_grad_()
     lr = torch.tensor(inner.lr, dtype=theta.dtype, device=theta.device, requires_grad=True)
-    state: AdamState | SGDState = start.detach()._replace(theta=theta)
+    state: State = start.detach()._replace(theta=theta)
     leaves: list[Tensor] = [theta, lr]
     images: list[Tensor] = []
     labels: list[Tensor | None] = []
@@ -102,7 +102,7 @@ class PlainEngine:
     layout: FlatLayout
     name: ClassVar[str] = "plain"
 
-    def start(self, parameters: Parameters, inner: Inner) -> AdamState | SGDState:
+    def start(self, parameters: Parameters, inner: Inner) -> State:
         """Return the state before the first step; it is this engine's own and only ``advance`` may change it."""
         return inner.start(self.layout.flatten(parameters))
 

@@ -78,7 +78,7 @@ class SweepEngine:
     name: str
     tape_budget: int = 1 << 30
 
-    def start(self, parameters: Parameters, inner: Inner) -> Any:
+    def start(self, parameters: Parameters, inner: Inner) -> State:
         """Return the state before the first step; it is this engine's own and only ``advance`` may change it."""
         return inner.start(self.gradients.pack(self.layout.flatten(parameters)))
 
