@@ -61,7 +61,7 @@ class NativeConvNet:
 
     def gradient(self, theta: Tensor, batch: Batch, keep: bool = False) -> tuple[Tensor, Tensor | None, float]:
         """Return the packed gradient, the tape if ``keep``, and the loss."""
-        images, labels = self._checked(batch)
+        images, labels = self._batch(batch)
         out = torch.zeros_like(theta)
         tape = theta.new_empty(len(images) * self.tape_numbers) if keep else None
         failed = self.library.ddbench_gradient(
@@ -74,7 +74,7 @@ class NativeConvNet:
 
     def product(self, theta: Tensor, direction: Tensor, batch: Batch, tape: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return the tangents along ``direction`` of the gradients of parameters (packed), images and labels."""
-        images, labels = self._checked(batch)
+        images, labels = self._batch(batch)
         out, dx, dy = torch.zeros_like(theta), torch.empty_like(images), torch.empty_like(labels)
         failed = self.library.ddbench_product(
             self.handle, theta.data_ptr(), direction.data_ptr(), images.data_ptr(), labels.data_ptr(), len(images), 1.0 / len(images),
@@ -84,11 +84,24 @@ class NativeConvNet:
             raise MemoryError("the compiled engine ran out of memory")
         return out, dx, dy
 
-    def _checked(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return images and labels as the kernels read them: contiguous, of the one dtype, on the CPU."""
-        images, labels = batch.images.detach().contiguous(), batch.labels.detach().to(self.dtype).contiguous()
-        good = images.dtype == self.dtype and images.device.type == "cpu" and tuple(images.shape[1:]) == self.shape
-        if not good or labels.shape != (len(images), self.classes):
+    def logits(self, theta: Tensor, images: Tensor) -> Tensor:
+        """Return the (n, k) logits at packed parameters."""
+        images = self._images(images)
+        out = images.new_empty(len(images), self.classes)
+        if self.library.ddbench_logits(self.handle, theta.data_ptr(), images.data_ptr(), len(images), out.data_ptr()):
+            raise MemoryError("the compiled engine ran out of memory")
+        return out
+
+    def _batch(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return images and labels as the kernels read them."""
+        images, labels = self._images(batch.images), batch.labels.detach().to(self.dtype).contiguous()
+        if labels.shape != (len(images), self.classes):
+            raise ValueError(f"{len(images)} images need labels ({len(images)}, {self.classes}), found {tuple(labels.shape)}")
+        return images, labels
+
+    def _images(self, images: Tensor) -> Tensor:
+        """Return images contiguous; the kernels see an address alone, so type and shape are checked here."""
+        if images.dtype != self.dtype or images.device.type != "cpu" or tuple(images.shape[1:]) != self.shape:
             found = f"{images.dtype} {tuple(images.shape)} on {images.device.type}"
             raise ValueError(f"the compiled engine takes {self.dtype} images {self.shape} on the CPU, found {found}")
-        return images, labels
+        return images.detach().contiguous()

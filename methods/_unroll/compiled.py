@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bench import Batch
+from bench.nn.adam import compiled_reverse, compiled_step
 from bench.nn.convnet_native import NativeConvNet
 
 from .inner import AdamState, InnerAdam
@@ -42,23 +43,13 @@ class CompiledAdam:
 
     def reverse(self, after: AdamState, gradient: Tensor, bar: AdamState) -> tuple[Tensor, AdamState, float]:
         """See ``InnerAdam.reverse``; re-uses the memory of ``bar``."""
-        scale, eps = self.inner.constants(after.step)
-        through = torch.empty_like(gradient)
-        moved = self.library.ddbench_adam_reverse(
-            int(gradient.dtype == torch.float64), gradient.numel(), after.first.data_ptr(), after.second.data_ptr(), gradient.data_ptr(),
-            bar.theta.data_ptr(), bar.first.data_ptr(), bar.second.data_ptr(), through.data_ptr(),
-            self.inner.lr * scale, eps, self.inner.beta1, self.inner.beta2,
-        )  # fmt: skip
-        return through, bar, -scale * moved
+        through, rate = compiled_reverse(self.library, after[:3], gradient, bar[:3], self.inner.lr, self.inner.constants(after.step))
+        return through, bar, rate
 
     def _step(self, state: AdamState, gradient: Tensor, into: AdamState) -> AdamState:
-        scale, eps = self.inner.constants(state.step + 1)
-        self.library.ddbench_adam(
-            int(gradient.dtype == torch.float64), gradient.numel(), state.theta.data_ptr(), state.first.data_ptr(), state.second.data_ptr(),
-            gradient.data_ptr(), into.theta.data_ptr(), into.first.data_ptr(), into.second.data_ptr(),
-            self.inner.lr * scale, eps, self.inner.beta1, self.inner.beta2,
-        )  # fmt: skip
-        return into._replace(step=state.step + 1)
+        step = state.step + 1
+        compiled_step(self.library, state[:3], gradient, into[:3], self.inner.lr, self.inner.constants(step))
+        return into._replace(step=step)
 
 
 @dataclass(frozen=True)

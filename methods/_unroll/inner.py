@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from bench.nn.adam import AdamConstants, Epsilon
 from bench.nn.networks import Parameters
-
-Epsilon = Literal["torch", "higher"]
 
 
 class AdamState(NamedTuple):
@@ -93,7 +92,7 @@ class InnerAdam:
     @torch.no_grad()
     def update_in_place(self, state: AdamState, gradient: Tensor) -> AdamState:
         """Take the same step without a graph, re-using the state's memory."""
-        scale, eps = self.constants(state.step + 1)
+        scale, eps = self.constants(state.step + 1)[:2]
         state.first.mul_(self.beta1).add_(gradient, alpha=1.0 - self.beta1)
         state.second.mul_(self.beta2).addcmul_(gradient, gradient, value=1.0 - self.beta2)
         state.theta.addcdiv_(state.first, state.second.sqrt().add_(eps), value=-self.lr * scale)
@@ -124,7 +123,7 @@ class InnerAdam:
             Cotangent of the gradient, cotangent of the state before (without what flows through the gradient), and
             the step's part of the learning rate's gradient.
         """
-        scale, eps = self.constants(after.step)
+        scale, eps = self.constants(after.step)[:2]
         root = after.second.sqrt()
         inverse = (root + eps).reciprocal_()
         slope = bar.theta * inverse  # θ̄·d
@@ -135,10 +134,9 @@ class InnerAdam:
         through = (gradient * second).mul_(2.0 * (1.0 - self.beta2)).add_(first, alpha=1.0 - self.beta1)
         return through, AdamState(bar.theta, first.mul_(self.beta1), second.mul_(self.beta2), 0), -scale * float(moved.sum())
 
-    def constants(self, step: int) -> tuple[float, float]:
-        """Return k and ε′ of step ``step`` (the first is 1), with which both conventions read θ′ = θ − α·k·m′/(√v′ + ε′)."""
-        root = math.sqrt(1.0 - self.beta2**step)
-        return root / (1.0 - self.beta1**step), self.eps * root if self.epsilon == "torch" else self.eps
+    def constants(self, step: int) -> AdamConstants:
+        """Return the numbers of step ``step`` (the first is 1)."""
+        return AdamConstants.at(step, self.epsilon, self.eps, self.beta1, self.beta2)
 
 
 @dataclass(frozen=True)
@@ -212,6 +210,10 @@ class FlatLayout:
     def flatten(parameters: Parameters) -> Tensor:
         """Concatenate all parameters into one (P,) vector."""
         return torch.cat([value.flatten() for value in parameters.values()])
+
+    def ordered(self, parameters: Parameters) -> Tensor:
+        """Concatenate in this layout's order, whatever the order of ``parameters``."""
+        return torch.cat([parameters[name].flatten() for name in self.names])
 
     def unflatten(self, theta: Tensor) -> Parameters:
         """Return views of ``theta`` in the parameters' shapes; one split, so that its gradient is one concatenation."""

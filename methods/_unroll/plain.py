@@ -104,7 +104,7 @@ class PlainEngine:
 
     def start(self, parameters: Parameters, inner: Inner) -> State:
         """Return the state before the first step; it is this engine's own and only ``advance`` may change it."""
-        return inner.start(self.layout.flatten(parameters))
+        return inner.start(self.layout.ordered(parameters))
 
     def advance(self, state: State, batch: Batch, inner: Inner) -> State:
         """Take one inner step without a gradient for the batch; the given state must not be used again."""

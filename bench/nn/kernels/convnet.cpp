@@ -523,9 +523,8 @@ template <class T> struct Net {
         }
     }
 
-    // Forward and gradient of one micro-batch; the tape keeps what the Hessian-vector product needs. Without `weights`
-    // the gradients of the convolutions' weights are left out.
-    double sweep(const T *theta, const T *turned_weights, const T *images, const T *labels, int count, T scale, T *grad, bool weights, T *tape_at) {
+    // All blocks of one micro-batch.
+    void forward(const T *theta, const T *images, int count, T *tape_at) {
         put_images(images, count, tape_at);
         for (size_t d = 0; d < layers.size(); ++d) {
             const Layer &l = layers[d];
@@ -546,8 +545,13 @@ template <class T> struct Net {
                 }
             }
         }
+    }
+
+    // Forward and gradient of one micro-batch; the tape keeps what the Hessian-vector product needs. Without `weights`
+    // the gradients of the convolutions' weights are left out.
+    double sweep(const T *theta, const T *turned_weights, const T *images, const T *labels, int count, T scale, T *grad, bool weights, T *tape_at) {
+        forward(theta, images, count, tape_at);
         double loss = head_forward(theta, labels, count, scale, tape_at);
-        if (!grad) return loss;
         head_backward(theta, count, grad, tape_at);
         T *z = zbar.need(z_total() * (size_t)capacity);
         size_t turned_at = 0;
@@ -625,11 +629,25 @@ template <class T> struct Net {
             }
     }
 
+    void logits(const T *theta, const T *images, int n, T *out) {
+        const int step = micro(n);
+        if (step > capacity) capacity = step;
+        T *scratch = tape.need(tape_size * (size_t)step);
+        const size_t pixels = (size_t)channels * layers[0].hin * layers[0].win;
+        for (int s = 0; s < n; s += step) {
+            const int count = std::min(step, n - s);
+            forward(theta, images + s * pixels, count, scratch);
+            for (int k = 0; k < classes; ++k)
+                for (int c = 0; c < count; ++c)
+                    out[(size_t)(s + c) * classes + k] = dot(theta + head + k * features, scratch + c * tape_size + tape_features) + theta[head_bias + k];
+        }
+    }
+
     double gradient(const T *theta, const T *images, const T *labels, int n, T scale, T *grad, T *saved) {
         const int step = micro(n);
         if (step > capacity) capacity = step;
         T *scratch = saved ? nullptr : tape.need(tape_size * (size_t)step);
-        const T *turned_weights = grad ? turned(theta, back) : nullptr;
+        const T *turned_weights = turned(theta, back);
         double loss = 0;
         const size_t pixels = (size_t)channels * layers[0].hin * layers[0].win;
         for (int s = 0; s < n; s += step)
@@ -865,9 +883,13 @@ int ddbench_lanes(int wide) { return wide ? Of<double>::LANES : Of<float>::LANES
 // Numbers of packed parameters and of tape per sample.
 int ddbench_sizes(void *handle, size_t *parameters, size_t *tape) { WITH(handle, { *parameters = net.parameters; *tape = net.tape_size; }) }
 
-// grad += scale * sum of the samples' gradients (grad may be null); loss = scale * sum of their losses.
+// grad += scale * sum of the samples' gradients; loss = scale * sum of their losses.
 int ddbench_gradient(void *handle, const void *theta, const void *images, const void *labels, int n, double scale, void *grad, void *tape, double *loss) {
     WITH(handle, { *loss = net.gradient((const T *)theta, (const T *)images, (const T *)labels, n, (T)scale, (T *)grad, (T *)tape); })
+}
+
+int ddbench_logits(void *handle, const void *theta, const void *images, int n, void *out) {
+    WITH(handle, { net.logits((const T *)theta, (const T *)images, n, (T *)out); })
 }
 
 // out += Hessian times direction; dx, dy = tangents of the gradients of images and labels (either may be null).
