@@ -18,7 +18,7 @@ from bench.nn.runtime import tune_allocator
 print(tune_allocator())
 import torch
 torch.set_num_threads(1)
-for _ in range(3):
+for _ in range(12):
     torch.ones(12 << 20)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(5):
