@@ -18,7 +18,7 @@ from .eager import EagerGradients
 from .generic import AutogradGradients
 from .inner import FlatLayout
 from .plain import PlainEngine
-from .sweep import SweepEngine
+from .sweep import TAPE_BUDGET, SweepEngine
 
 EngineName = Literal["auto", "plain", "generic", "eager", "cpp"]
 Engine = PlainEngine | SweepEngine
@@ -32,7 +32,7 @@ def choose_engine(
     device: torch.device | None = None,
     dtype: torch.dtype = torch.float32,
     engine: EngineName = "auto",
-    tape_budget: int = 1 << 30,
+    tape_budget: int = TAPE_BUDGET,
 ) -> Engine:
     """Return the engine for a network on images of ``shape``.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ class CompiledAdam:
 
     inner: InnerAdam
     library: ctypes.CDLL
+    reverse_reads_gradient: ClassVar[bool] = True
 
     def update_in_place(self, state: AdamState, gradient: Tensor) -> AdamState:
         """See ``InnerAdam.update_in_place``."""

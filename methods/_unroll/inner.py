@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -69,6 +69,7 @@ class InnerAdam:
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
+    reverse_reads_gradient: ClassVar[bool] = True
 
     def start(self, theta: Tensor) -> AdamState:
         """Return the state before the first step."""
@@ -152,6 +153,7 @@ class InnerSGD:
     lr: float
     momentum: float = 0.0
     weight_decay: float = 0.0
+    reverse_reads_gradient: ClassVar[bool] = False
 
     def start(self, theta: Tensor) -> SGDState:
         """Return the state before the first step."""
@@ -179,7 +181,7 @@ class InnerSGD:
         return SGDState(theta, torch.zeros_like(theta), 0)
 
     @torch.no_grad()
-    def reverse(self, after: SGDState, gradient: Tensor, bar: SGDState) -> tuple[Tensor, SGDState, float]:
+    def reverse(self, after: SGDState, gradient: Tensor | None, bar: SGDState) -> tuple[Tensor, SGDState, float]:
         """Carry a cotangent back through one step; see ``InnerAdam.reverse``.
 
         ū′ −= α·θ̄, ḡ = ū′, θ̄ += λ·ū′, ū = μ·ū′, ᾱ −= ⟨θ̄, u′⟩. The gradient's value does not enter.

@@ -21,6 +21,8 @@ from .plain import Inner, State, WindowGradient
 
 Tape = TypeVar("Tape")
 
+TAPE_BUDGET = 64 << 20  # small networks keep every step; large ones recompute most, at 1.3 times the time of a step back
+
 
 class Gradients(Protocol[Tape]):
     """First and second derivatives of the inner loss at flat parameters.
@@ -55,7 +57,7 @@ class Gradients(Protocol[Tape]):
 
 class _Step(NamedTuple, Generic[Tape]):
     theta: Tensor  # before the step
-    gradient: Tensor
+    gradient: Tensor | None  # what the step went along, where the way back reads it
     after: Any  # the state after it
     tape: Tape | None
 
@@ -76,7 +78,7 @@ class SweepEngine:
     layout: FlatLayout
     gradients: Gradients[Any]
     name: str
-    tape_budget: int = 1 << 30
+    tape_budget: int = TAPE_BUDGET
 
     def start(self, parameters: Parameters, inner: Inner) -> State:
         """Return the state before the first step; it is this engine's own and only ``advance`` may change it."""
@@ -115,7 +117,7 @@ class SweepEngine:
             gradient, tape, _ = self.gradients.gradient(state.theta, batch, keep=keep)
             after = optimizer.advance(state, gradient)
             # The new parameters are the next step's own; this step needs the moments alone.
-            steps.append(_Step(state.theta, gradient, after, tape))
+            steps.append(_Step(state.theta, gradient if optimizer.reverse_reads_gradient else None, after, tape))
             state = after
         return steps, state.theta
 

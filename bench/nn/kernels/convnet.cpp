@@ -254,12 +254,10 @@ void image_columns(const T *z, size_t z_block, int out_blocks, const T *w, int v
 
 // ---------------------------------------------------------------- instance norm, ReLU, pooling: one block of one sample
 
-// z -> n in place; writes r = 1/sqrt(var + eps) and the pooled activations.
-template <class T>
-void block_forward(T *z, int h, int width, const T *gain, const T *bias, T *r_out, T *out, int out_stride, int ph, int pw) {
+// z -> n in place; writes r = 1/sqrt(var + eps).
+template <class T> void normalise(T *z, int count, T *r_out) {
     using V = typename Of<T>::V;
     constexpr int L = Of<T>::LANES;
-    const int count = h * width;
     V sum[4] = {};
     int p = 0;
     for (; p + 4 <= count; p += 4) UNROLL for (int j = 0; j < 4; ++j) sum[j] += load<T>(z + (p + j) * L);
@@ -279,12 +277,18 @@ void block_forward(T *z, int h, int width, const T *gain, const T *bias, T *r_ou
     for (int i = 0; i < L; ++i) r[i] = T(1) / std::sqrt(variance[i] + T(1e-5));
     store<T>(r_out, r);
     for (p = 0; p < count; ++p) store<T>(z + p * L, (load<T>(z + p * L) - mean) * r);
+}
+
+// Gain, bias, ReLU and average pooling of n.
+template <class T> void pool(const T *n, int width, const T *gain, const T *bias, T *out, int out_stride, int ph, int pw) {
+    using V = typename Of<T>::V;
+    constexpr int L = Of<T>::LANES;
     const V g = load<T>(gain), b = load<T>(bias), zero = {};
     for (int y = 0; y < ph; ++y)
         for (int c = 0; c < pw; ++c) {
             V pooled = {};
             UNROLL for (int j = 0; j < 4; ++j) {
-                const V a = g * load<T>(z + (size_t)((2 * y + j / 2) * width + 2 * c + j % 2) * L) + b;
+                const V a = g * load<T>(n + (size_t)((2 * y + j / 2) * width + 2 * c + j % 2) * L) + b;
                 pooled += a > zero ? a : zero;
             }
             store<T>(out + (size_t)(y * out_stride + c) * L, pooled * T(0.25));
@@ -414,7 +418,7 @@ void block_second(const T *n, const T *ndot, const T *pooled, const T *pooled_do
 struct Layer {
     int ib, in_blocks, out_blocks, hin, win, pad, hp, wp, h, w, ph, pw;
     size_t weight, gain, bias, weights;       // offsets into the packed parameters, and their number
-    size_t x, n, r, pooled;                   // offsets into a sample's tape
+    size_t x, n, r, pooled;                   // offsets into a sample's tape; x, but for the images, into a sample's inputs
     size_t x_size, n_size, p_size, z_size;    // sizes per sample; z has a halo
 };
 
@@ -424,8 +428,8 @@ template <class T> struct Net {
     std::vector<Layer> layers;
     int channels, classes, class_pad, image_vectors;
     size_t features, head, head_bias, parameters;
-    size_t tape_features, tape_p, tape_delta, tape_size;
-    Buffer<T> tape, zbar, zbar_dot, ndot, xdot, pooled_dot, stat, back, back_dot, image, image_dot, columns, dx_pad, delta_dot;
+    size_t tape_features, tape_p, tape_delta, tape_size, input_size = 0;
+    Buffer<T> tape, inputs, zbar, zbar_dot, ndot, xdot, pooled_dot, stat, back, back_dot, image, image_dot, columns, dx_pad, delta_dot;
     size_t budget;
 
     Net(int depth, int width, int c, int height, int columns_, int k, const int *pads, size_t bytes) : channels(c), classes(k), budget(bytes) {
@@ -452,8 +456,8 @@ template <class T> struct Net {
             l.n_size = (size_t)l.out_blocks * l.h * l.w * L;
             l.p_size = (size_t)l.out_blocks * l.ph * l.pw * L;
             l.z_size = (size_t)l.out_blocks * (l.h + 2) * (l.w + 2) * L;
-            l.x = tape_at;
-            tape_at += l.x_size;
+            l.x = d ? input_size : tape_at;
+            (d ? input_size : tape_at) += l.x_size;
             l.n = tape_at;
             tape_at += l.n_size;
             l.r = tape_at;
@@ -484,7 +488,7 @@ template <class T> struct Net {
 
     // Samples per micro-batch: as many as keep their intermediate tensors within the byte budget.
     int micro(int n) const {
-        const size_t each = sizeof(T) * (tape_size + 3 * z_total());
+        const size_t each = sizeof(T) * (tape_size + input_size + 3 * z_total());
         return (int)std::max<size_t>(1, std::min<size_t>(n, budget / each));
     }
 
@@ -512,38 +516,55 @@ template <class T> struct Net {
         }
     }
 
-    static void zero_halo(T *x, int n_blocks, int hp, int wp, int pad) {
-        for (int b = 0; b < n_blocks; ++b, x += (size_t)hp * wp * L) {
-            std::memset(x, 0, sizeof(T) * (size_t)pad * wp * L);
-            std::memset(x + (size_t)(hp - pad) * wp * L, 0, sizeof(T) * (size_t)pad * wp * L);
-            for (int y = pad; y < hp - pad; ++y) {
-                std::memset(x + (size_t)y * wp * L, 0, sizeof(T) * (size_t)pad * L);
-                std::memset(x + ((size_t)(y + 1) * wp - pad) * L, 0, sizeof(T) * (size_t)pad * L);
-            }
+    // Where a layer reads its input, and the distance between samples. Only the images are on the tape; other inputs lie
+    // in scratch memory (whose padding nobody writes) and are made again from n where the tape is used later.
+    const T *input(size_t d, const T *tape_at, size_t &stride) const {
+        stride = d ? layers[d].x_size : tape_size;
+        return d ? inputs.data + layers[d].x * capacity : tape_at + layers[d].x;
+    }
+
+    // Where a block of a layer writes its pooled output, and the distance between rows.
+    T *output(size_t d, size_t s, int b, T *tape_at, int &stride) const {
+        const Layer &l = layers[d];
+        if (d + 1 == layers.size()) {
+            stride = l.pw;
+            return tape_at + s * tape_size + tape_features + (size_t)b * l.ph * l.pw * L;
+        }
+        const Layer &next = layers[d + 1];
+        stride = next.wp;
+        return inputs.data + next.x * capacity + s * next.x_size + ((size_t)b * next.hp * next.wp + (size_t)next.pad * next.wp + next.pad) * L;
+    }
+
+    // The inputs of a micro-batch whose tape was kept.
+    void restore(const T *theta, int count, T *tape_at) {
+        inputs.need(input_size * capacity + 1);
+        for (size_t d = 0; d + 1 < layers.size(); ++d) {
+            const Layer &l = layers[d];
+            for (int s = 0; s < count; ++s)
+                for (int b = 0; b < l.out_blocks; ++b) {
+                    int stride;
+                    T *out = output(d, s, b, tape_at, stride);
+                    pool<T>(tape_at + s * tape_size + l.n + (size_t)b * l.h * l.w * L, l.w, theta + l.gain + b * L, theta + l.bias + b * L, out, stride, l.ph, l.pw);
+                }
         }
     }
 
     // All blocks of one micro-batch.
     void forward(const T *theta, const T *images, int count, T *tape_at) {
         put_images(images, count, tape_at);
+        inputs.need(input_size * capacity + 1);
         for (size_t d = 0; d < layers.size(); ++d) {
             const Layer &l = layers[d];
-            conv<T>(tape_at + l.x, tape_size, l.hp, l.wp, l.in_blocks, l.ib, theta + l.weight, tape_at + l.n, tape_size, l.h, l.w, l.out_blocks, count, true);
-            const bool last = d + 1 == layers.size();
-            for (int s = 0; s < count; ++s) {
-                T *sample = tape_at + s * tape_size;
-                if (!last) zero_halo(sample + layers[d + 1].x, l.out_blocks, layers[d + 1].hp, layers[d + 1].wp, layers[d + 1].pad);
+            size_t x_stride;
+            const T *x = input(d, tape_at, x_stride);
+            conv<T>(x, x_stride, l.hp, l.wp, l.in_blocks, l.ib, theta + l.weight, tape_at + l.n, tape_size, l.h, l.w, l.out_blocks, count, true);
+            for (int s = 0; s < count; ++s)
                 for (int b = 0; b < l.out_blocks; ++b) {
-                    T *out = sample + tape_features + (size_t)b * l.ph * l.pw * L;
-                    int stride = l.pw;
-                    if (!last) {
-                        const Layer &next = layers[d + 1];
-                        stride = next.wp;
-                        out = sample + next.x + ((size_t)b * next.hp * next.wp + (size_t)next.pad * next.wp + next.pad) * L;
-                    }
-                    block_forward<T>(sample + l.n + (size_t)b * l.h * l.w * L, l.h, l.w, theta + l.gain + b * L, theta + l.bias + b * L, sample + l.r + b * L, out, stride, l.ph, l.pw);
+                    int stride;
+                    T *out = output(d, s, b, tape_at, stride), *n = tape_at + s * tape_size + l.n + (size_t)b * l.h * l.w * L;
+                    normalise<T>(n, l.h * l.w, tape_at + s * tape_size + l.r + b * L);
+                    pool<T>(n, l.w, theta + l.gain + b * L, theta + l.bias + b * L, out, stride, l.ph, l.pw);
                 }
-            }
         }
     }
 
@@ -565,7 +586,9 @@ template <class T> struct Net {
                     block_backward<T>(sample + l.n + (size_t)b * l.h * l.w * L, sample + l.pooled + (size_t)b * l.ph * l.pw * L, sample + l.r + b * L, l.h, l.w, l.ph, l.pw,
                                       theta + l.gain + b * L, theta + l.bias + b * L, zl + s * l.z_size + (size_t)b * (l.h + 2) * (l.w + 2) * L, grad + l.gain + b * L, grad + l.bias + b * L);
             }
-            if (weights) conv_weights<T>(tape_at + l.x, tape_size, l.hp, l.wp, l.in_blocks, l.ib, zl, l.z_size, l.h, l.w, l.out_blocks, count, d == 0, grad + l.weight);
+            size_t x_stride;
+            const T *x = input(d, tape_at, x_stride);
+            if (weights) conv_weights<T>(x, x_stride, l.hp, l.wp, l.in_blocks, l.ib, zl, l.z_size, l.h, l.w, l.out_blocks, count, d == 0, grad + l.weight);
             if (d) {
                 turned_at -= l.weights;
                 conv<T>(zl, l.z_size, l.h + 2, l.w + 2, l.out_blocks, L, turned_weights + turned_at, tape_at + layers[d - 1].pooled, tape_size, l.hin, l.win, l.in_blocks, count, true);
@@ -670,7 +693,8 @@ template <class T> struct Net {
         for (int s = 0; s < n; s += step) {
             const int count = std::min(step, n - s);
             T *tape_at = saved ? saved + s * tape_size : scratch;
-            if (!saved) {
+            if (saved) restore(theta, count, tape_at);
+            else {
                 sweep(theta, w_back, images + s * pixels, labels + (size_t)s * classes, count, scale, unread.need(parameters), false, tape_at);
             }
             second(theta, dir, w_back, d_back, labels + (size_t)s * classes, count, scale, tape_at, out, dx ? dx + s * pixels : nullptr, dy ? dy + (size_t)s * classes : nullptr);
@@ -698,7 +722,9 @@ template <class T> struct Net {
         for (size_t d = 0; d < depth; ++d) {
             const Layer &l = layers[d];
             T *to = nd + n_at[d] * cap;
-            conv<T>(tape_at + l.x, tape_size, l.hp, l.wp, l.in_blocks, l.ib, dir + l.weight, to, l.n_size, l.h, l.w, l.out_blocks, count, true);
+            size_t x_stride;
+            const T *x = input(d, tape_at, x_stride);
+            conv<T>(x, x_stride, l.hp, l.wp, l.in_blocks, l.ib, dir + l.weight, to, l.n_size, l.h, l.w, l.out_blocks, count, true);
             if (d) conv<T>(xd + x_at[d] * cap, l.x_size, l.hp, l.wp, l.in_blocks, l.ib, theta + l.weight, to, l.n_size, l.h, l.w, l.out_blocks, count, false);
             const bool last = d + 1 == depth;
             for (int s = 0; s < count; ++s) {
@@ -730,7 +756,9 @@ template <class T> struct Net {
                                     zl + halo, zdl + halo, out + l.gain + b * L, out + l.bias + b * L);
                 }
             }
-            conv_weights<T>(tape_at + l.x, tape_size, l.hp, l.wp, l.in_blocks, l.ib, zdl, l.z_size, l.h, l.w, l.out_blocks, count, d == 0, out + l.weight);
+            size_t x_stride;
+            const T *x = input(d, tape_at, x_stride);
+            conv_weights<T>(x, x_stride, l.hp, l.wp, l.in_blocks, l.ib, zdl, l.z_size, l.h, l.w, l.out_blocks, count, d == 0, out + l.weight);
             if (d) {
                 conv_weights<T>(xd + x_at[d] * cap, l.x_size, l.hp, l.wp, l.in_blocks, l.ib, zl, l.z_size, l.h, l.w, l.out_blocks, count, false, out + l.weight);
                 T *to = pd + p_at[d - 1] * cap;
