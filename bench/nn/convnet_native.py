@@ -1,4 +1,4 @@
-"""The ConvNet's gradient and Hessian-vector product by the compiled kernels (see ``kernels/convnet.cpp``)."""
+"""The ConvNet's gradient and Hessian-vector product by the compiled kernels (see ``convnet.cpp``)."""
 
 from __future__ import annotations
 

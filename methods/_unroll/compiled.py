@@ -1,4 +1,4 @@
-"""The compiled engine's side of the sweep: a ConvNet's derivatives and Adam by ``bench.nn.kernels``."""
+"""The compiled engine's side of the sweep: a ConvNet's derivatives and Adam by ``bench/nn/convnet.cpp``."""
 
 from __future__ import annotations
 

@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 from bench import Batch, BenchError, Spec
+from bench.methods._parameterizations.geometry import PosterLayout
+from bench.methods._parameterizations.poster import Poster
 from bench.methods._unroll import ExpertDistance, FlatLayout, InnerAdam, InnerSGD, RealBatchLoss, choose_engine
 from bench.nn import native
 from bench.nn.augment import draw
@@ -273,3 +275,48 @@ def test_without_a_compiler_small_convnets_are_eager_and_large_ones_generic(monk
 def test_with_a_compiler_every_convnet_is_compiled():
     need("cpp")
     assert choose_engine(build_network("convnet-d3-w128", spec_of((3, 32, 32))), (3, 32, 32)).name == "cpp"
+
+
+@pytest.mark.parametrize("engine", ["plain", "generic", "eager", "cpp"])
+def test_a_poster_of_overlapping_patches_with_learned_labels(engine):
+    """The poster's and the label array's gradients, through patches, are those of one graph of everything."""
+    need(engine)
+    spec = spec_of((1, 8, 8), 4)
+    network = build_network("convnet-d2-w4", spec)
+    parameters, _, real = problem(network, spec, 1)
+    poster = Poster(spec, PosterLayout((13, 11), (8, 8), (3, 2), (2, 2)), [2, 0, 3, 1], labels="learned").double()
+    generator = stream("test poster")
+    with torch.no_grad():
+        poster.poster.copy_(torch.randn(poster.poster.shape, generator=generator, dtype=torch.float64))
+        poster.label_array.add_(torch.rand(poster.label_array.shape, generator=generator, dtype=torch.float64))
+    leaves = [poster.poster, poster.label_array]
+
+    batches = [poster.decode(torch.tensor(index)) for index in ([0, 1, 2, 3], [5, 3, 1, 4], [0, 2, 4, 5])]
+    found = gradient(network, spec, engine, InnerAdam(0.01), (parameters, batches, real))
+    flowing = torch.autograd.grad([b.images for b in batches] + [b.labels for b in batches], leaves, found.images + found.labels)
+
+    state, layout = InnerAdam(0.01).start(FlatLayout.flatten(parameters).requires_grad_()), FlatLayout.of(parameters)
+    for index in ([0, 1, 2, 3], [5, 3, 1, 4], [0, 2, 4, 5]):
+        batch = poster.decode(torch.tensor(index))
+        loss = soft_cross_entropy(forward(network, layout.unflatten(state.theta), batch.images), batch.labels)
+        (step,) = torch.autograd.grad(loss, state.theta, create_graph=True)
+        state = InnerAdam(0.01).update(state, step)
+    final = soft_cross_entropy(forward(network, layout.unflatten(state.theta), real.images), real.labels)
+    for mine, other in zip(flowing, torch.autograd.grad(final, leaves), strict=True):
+        assert float((mine - other).norm() / other.norm()) < 1e-8
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("engine", ["plain", "generic", "eager", "auto"])
+def test_engines_on_a_gpu_agree_with_the_plain_unroll_on_the_cpu(engine):
+    spec, device = spec_of((3, 16, 16)), torch.device("cuda")
+    network = build_network("convnet-d3-w8", spec)
+    parameters, batches, real = problem(network, spec, 3)
+    expected = gradient(network, spec, "plain", InnerAdam(0.01), (parameters, batches, real))
+    made = choose_engine(network, spec.shape, device, torch.float64, engine)
+    there = [Batch(b.images.to(device), b.labels.detach().to(device).requires_grad_()) for b in batches]
+    state = made.start({key: p.to(device) for key, p in parameters.items()}, InnerAdam(0.01))
+    found = made.window_gradient(state, there, InnerAdam(0.01), RealBatchLoss(real.images.to(device), real.labels.to(device)))
+    for mine, other in zip([*found.images, *found.labels, found.theta], [*expected.images, *expected.labels, expected.theta], strict=True):
+        assert float((mine.cpu() - other).norm() / other.norm()) < 1e-8
