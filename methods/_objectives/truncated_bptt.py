@@ -11,7 +11,7 @@ import math
 from abc import ABC
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from bench import Batch, Method, Parameterization, Space, Spec, Task, TrainRecip
 from bench.nn.augment import Augmentation, draw, join
 from bench.nn.networks import build_network, default_network, flops_per_image, initial_parameters
 
-from .._unroll import EngineName, InnerAdam, RealBatchLoss, choose_engine
+from .._unroll import EngineName, InnerAdam, RealBatchLoss, choose_engine, engine_note
 
 Curriculum = Literal["random", "fixed", "forward", "length"]
 Clip = Literal["corrected", "official", "off"]
@@ -207,6 +207,11 @@ class TruncatedBPTTLoop:
             with torch.no_grad():
                 for key, tensor in self._trained().items():
                     tensor.copy_(self.average[key] / count)
+
+    def notes(self) -> dict[str, Any]:
+        """Return which engine differentiated the unroll, and why not the compiled one where it could have."""
+        why = engine_note() if self.engine.name != "cpp" and self.method.engine == "auto" else ""
+        return {"engine": self.engine.name} | ({"engine_note": why} if why else {})
 
     def _outer_step(self) -> float:
         prefix, window = self._draw_window()

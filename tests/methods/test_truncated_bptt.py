@@ -214,3 +214,10 @@ def test_every_engine_distils_the_same_set(digits, engine):
     one, other = (run(replace(method, engine=name), task_for(digits)) for name in ("plain", engine))
     for key, value in one.items():
         assert torch.allclose(value, other[key], atol=2e-3), key
+
+
+def test_the_set_says_which_engine_made_it(digits, monkeypatch):
+    assert RatBPTT(**SHORT, engine="generic").distill(task_for(digits)).notes == {"engine": "generic"}
+    monkeypatch.setattr("bench.nn.native.load", lambda: (None, "there is no compiler"))
+    notes = RatBPTT(**SHORT).distill(task_for(digits)).notes
+    assert notes == {"engine": "eager", "engine_note": "there is no compiler"}
