@@ -82,8 +82,11 @@ class RatBPTT(TruncatedBPTT):
         learned = method.labels == "learned" or plan.form == "subset"
         images = Images(task.spec, plan.count, plan.size, "soft" if learned else "order")
         method._initialise(images, task)
-        TruncatedBPTTLoop(method, task, images).run()
-        return DistilledSet(task.spec, images, method.student_recipe(len(images)), space=method.space, network=method.network)
+        loop = TruncatedBPTTLoop(method, task, images)
+        loop.run()
+        return DistilledSet(
+            task.spec, images, method.student_recipe(len(images)), space=method.space, network=method.network, notes=loop.notes()
+        )
 
     def _initialise(self, images: Images, task: Task) -> None:
         """Fill in class-sorted noise or real images; a subset starts with the labels of evenly spread classes."""

@@ -16,6 +16,7 @@ from ..distilled import TrainRecipe
 from ..seeding import stream
 from .augment import Augmentation, draw, join
 from .networks import Parameters, ensemble_mode, forward, grouped_forward, initial_parameters, stack
+from .students_native import CompiledStudent, compiled_net, compiled_predictions
 
 Sampling = Literal["subset", "cycle"]
 
@@ -113,7 +114,8 @@ def train_students(
     """Train fresh students on ``data`` and return their parameters at the given numbers of steps.
 
     A student's result depends on its own streams only, not on the others beside it (up to the rounding of grouped
-    kernels). The students are trained as one grouped ensemble where ``ensemble_mode`` says so.
+    kernels). Compiled kernels train them one after another where they can; else they are one grouped ensemble where
+    ``ensemble_mode`` says so.
 
     Args:
         network: architecture.
@@ -130,6 +132,10 @@ def train_students(
         step -> parameters of every student, in order.
     """
     source = _Held(data) if isinstance(data, Batch) else data
+    if (net := compiled_net(network, source.shape, source.device)) is not None:
+        fresh = [initial_parameters(network, s.generator("init")) for s in students]
+        compiled = [CompiledStudent(net, network, parameters, recipe) for parameters in fresh]
+        return _train_compiled(compiled, _Sampler(source, recipe, students, sampling), recipe, checkpoints, on_steps)
     together = ensemble_mode(network) == "grouped"
     groups = [list(students)] if together else [[student] for student in students]
     runs = [_train(network, _Sampler(source, recipe, group, sampling), recipe, group, checkpoints, on_steps) for group in groups]
@@ -157,6 +163,25 @@ def _train(
         optimizer.step()
         if step + 1 in checkpoints:
             kept[step + 1] = [{key: value[k].detach().clone() for key, value in parameters.items()} for k in range(len(students))]
+        if on_steps is not None:
+            on_steps(len(students))
+    return kept
+
+
+def _train_compiled(
+    students: Sequence[CompiledStudent],
+    sampler: _Sampler,
+    recipe: TrainRecipe,
+    checkpoints: Sequence[int],
+    on_steps: Callable[[int], None] | None,
+) -> dict[int, list[Parameters]]:
+    kept: dict[int, list[Parameters]] = {}
+    for step in range(max(checkpoints)):
+        images, labels = sampler.draw()
+        for k, student in enumerate(students):
+            student.step(images[k], labels[k], learning_rate(recipe, step))
+        if step + 1 in checkpoints:
+            kept[step + 1] = [student.parameters() for student in students]
         if on_steps is not None:
             on_steps(len(students))
     return kept
@@ -221,6 +246,9 @@ def _logits(network: nn.Module, stacked: Parameters, images: Tensor) -> Tensor:
 @torch.no_grad()
 def predict(network: nn.Module, students: Sequence[Parameters], images: Tensor, batch_size: int = 256) -> Tensor:
     """Return the class each student gives to each image: (K, n) int64."""
+    channels, height, width = images.shape[1:]
+    if (net := compiled_net(network, (channels, height, width), images.device)) is not None:
+        return compiled_predictions(net, network, students, images)
     if ensemble_mode(network) == "grouped" and len(students) > 1:
         stacked = stack(list(students))
         parts = [grouped_forward(network, stacked, part.expand(len(students), *part.shape)).argmax(-1) for part in images.split(batch_size)]

@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import math
 from abc import ABC
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from bench import Batch, Method, Parameterization, Space, Spec, Task, TrainRecipe
-from bench.nn.augment import draw
-from bench.nn.networks import build_network, default_network, flops_per_image, forward, initial_parameters
-from bench.nn.students import soft_cross_entropy
+from bench.nn.augment import Augmentation, draw, join
+from bench.nn.networks import build_network, default_network, flops_per_image, initial_parameters
 
-from .._unroll import FlatLayout, InnerAdam, advance, window_gradient
+from .._unroll import EngineName, InnerAdam, RealBatchLoss, choose_engine, engine_note
 
 Curriculum = Literal["random", "fixed", "forward", "length"]
 Clip = Literal["corrected", "official", "off"]
+
+_TOGETHER = 1 << 20  # numbers of inner images that are decoded and augmented in one call
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,9 @@ class TruncatedBPTT(Method, ABC):
         space: pixel space; ``auto`` is zca_kip on colour images and standard on grey ones.
         network: student network; empty is the data set's default.
         student_steps: training steps of a judged student.
+        networks_per_step: student networks per outer step, each with its own start, whose gradients are averaged.
+        engine: how the unroll is differentiated; ``auto`` follows the fixed rule of ``choose_engine``. All engines are
+            exact, so a result differs by rounding alone.
     """
 
     outer_iterations: int = 100_000
@@ -74,6 +78,8 @@ class TruncatedBPTT(Method, ABC):
     space: str = "auto"
     network: str = ""
     student_steps: int = 1000
+    networks_per_step: int = 1
+    engine: EngineName = "auto"
 
     def outer_steps(self) -> int:
         """Return the outer steps of the full recipe."""
@@ -89,7 +95,9 @@ class TruncatedBPTT(Method, ABC):
         )
 
     def inconsistency(self) -> str | None:
-        """Return a sentence if the windows contradict each other."""
+        """Return a sentence if the windows contradict each other or there is no network."""
+        if self.networks_per_step < 1:
+            return f"networks_per_step must be at least 1, found {self.networks_per_step}"
         if self.window < 1 or self.minwindow < 0 or self.window + self.minwindow > self.totwindow:
             return f"window {self.window} and minwindow {self.minwindow} do not fit into totwindow {self.totwindow}"
         return None
@@ -106,7 +114,12 @@ class TruncatedBPTT(Method, ABC):
         """
         forward_pass = flops_per_image(build_network(self.settle(spec).network, spec), spec)
         before = (self.totwindow - self.window + self.minwindow) / 2
-        return self.outer_iterations * forward_pass * (images * (2.9 * before + 8.8 * self.window) + 2.9 * self.real_batch)
+        return (
+            self.outer_iterations
+            * self.networks_per_step
+            * forward_pass
+            * (images * (2.9 * before + 8.8 * self.window) + 2.9 * self.real_batch)
+        )
 
 
 @dataclass
@@ -171,6 +184,7 @@ class TruncatedBPTTLoop:
         self.real_labels = torch.nn.functional.one_hot(task.train.labels, task.spec.classes).to(self.real)
         self.network: nn.Module = build_network(method.network, task.spec)
         self.inner = InnerAdam(method.inner_lr, method.epsilon)
+        self.engine = choose_engine(self.network, task.spec.shape, task.device, engine=method.engine)
         self.clip, self.outer, self.done = NormClip(method.clip), OuterAdam(), 0
         self.total = task.steps(method.outer_iterations)
         self.average: dict[str, Tensor] = {}
@@ -194,19 +208,24 @@ class TruncatedBPTTLoop:
                 for key, tensor in self._trained().items():
                     tensor.copy_(self.average[key] / count)
 
+    def notes(self) -> dict[str, Any]:
+        """Return which engine differentiated the unroll, and why not the compiled one where it could have."""
+        why = engine_note() if self.engine.name != "cpp" and self.method.engine == "auto" else ""
+        return {"engine": self.engine.name} | ({"engine_note": why} if why else {})
+
     def _outer_step(self) -> float:
         prefix, window = self._draw_window()
-        parameters = initial_parameters(self.network, self.streams["network"], self.task.device)
-        layout = FlatLayout.of(parameters)
-        state = self.inner.start(layout.flatten(parameters))
-        for _ in range(prefix):
-            with torch.no_grad():  # steps before the window give the stored numbers no gradient
-                batch = self._inner_batch()
-            state = advance(self.network, layout, state, batch, self.inner)
-        batches = [self._inner_batch() for _ in range(window)]
-        result = window_gradient(self.network, layout, state, batches, self.inner, self._outer_loss())
-        self._descend(batches, result.images, result.labels)
-        return result.loss
+        count, device = self.method.networks_per_step, self.task.device
+        drawn = [initial_parameters(self.network, self.streams["network"], device) for _ in range(count)]
+        states = [self.engine.start(parameters, self.inner) for parameters in drawn]
+        for batch in self._inner_batches(prefix, attached=False):  # these give the stored numbers no gradient
+            states = [self.engine.advance(state, batch, self.inner) for state in states]
+        batches, outer = list(self._inner_batches(window, attached=True)), self._outer_loss()
+        results = [self.engine.window_gradient(state, batches, self.inner, outer) for state in states]
+        images = [torch.stack(parts).mean(0) for parts in zip(*(r.images for r in results), strict=True)]
+        labels = [None if g[0] is None else torch.stack(g).mean(0) for g in zip(*(r.labels for r in results), strict=True)]  # type: ignore[arg-type]
+        self._descend(batches, images, labels)
+        return sum(r.loss for r in results) / count
 
     def _draw_window(self) -> tuple[int, int]:
         """Return the steps before the window and the window's length for this outer step."""
@@ -219,23 +238,48 @@ class TruncatedBPTTLoop:
             return method.minwindow + round((latest - method.minwindow) * self.done / max(1, self.total - 1)), method.window
         return 0, int(torch.randint(method.window, method.totwindow + 1, (1,), generator=self.streams["start"]))
 
-    def _inner_batch(self) -> Batch:
-        """Decode and augment one inner minibatch, attached to the stored tensors where gradients are on."""
-        size = self.method.inner_batch
-        index = None
-        if 0 < size < len(self.stored):
-            index = torch.randperm(len(self.stored), generator=self.streams["inner batch"])[:size].to(self.task.device)
-        batch = self.stored.decode(index)
-        augmented = draw(self.method.augmentation, len(batch.images), self.task.spec.shape, self.streams["inner augmentation"])
-        return Batch(augmented(batch.images), batch.labels)
+    def _inner_batches(self, steps: int, attached: bool) -> Iterator[Batch]:
+        """Decode and augment inner minibatches, ``attached`` to the stored tensors or not.
 
-    def _outer_loss(self) -> Callable[[dict[str, Tensor]], Tensor]:
-        """Draw a real batch, augment it and return its cross-entropy as a function of the student's parameters."""
+        Many steps at once, as one call per operation costs less than one per step: all if attached, else as many as fit
+        a few megabytes.
+        """
+        count = self._inner_count()
+        most = steps if attached else max(1, _TOGETHER // (count * math.prod(self.task.spec.shape)))
+        for start in range(0, steps, max(1, most)):
+            with torch.set_grad_enabled(attached):
+                images, labels = self._augmented(min(most, steps - start), count)
+            yield from map(Batch, images.unbind(), labels.unbind())
+
+    def _inner_count(self) -> int:
+        """Return how many distilled images an inner step takes."""
+        size, stored = self.method.inner_batch, len(self.stored)
+        return size if 0 < size < stored else stored
+
+    def _augmented(self, steps: int, count: int) -> tuple[Tensor, Tensor]:
+        """Return images (steps, count, c, h, w) and labels (steps, count, k) of so many inner steps."""
+        shape, stream = self.task.spec.shape, self.streams["inner augmentation"]
+        images, labels = self._decoded(steps, count)
+        augmented = join([draw(self.method.augmentation, count, shape, stream) for _ in range(steps)], count, shape)
+        if augmented != Augmentation():
+            images = augmented(images.flatten(0, 1)).unflatten(0, (steps, count))
+        return images, labels
+
+    def _decoded(self, steps: int, count: int) -> tuple[Tensor, Tensor]:
+        """Return images (steps, count, c, h, w) and labels (steps, count, k) before augmentation."""
+        if count == len(self.stored):
+            batch = self.stored.decode(None)
+            return batch.images.expand(steps, *batch.images.shape), batch.labels.expand(steps, *batch.labels.shape)
+        index = torch.cat([torch.randperm(len(self.stored), generator=self.streams["inner batch"])[:count] for _ in range(steps)])
+        batch = self.stored.decode(index.to(self.task.device))
+        return batch.images.unflatten(0, (steps, count)), batch.labels.unflatten(0, (steps, count))
+
+    def _outer_loss(self) -> RealBatchLoss:
+        """Draw a real batch and augment it."""
         count = min(self.method.real_batch, len(self.real))
         index = torch.randperm(len(self.real), generator=self.streams["real batch"])[:count].to(self.task.device)
         augmented = draw(self.method.augmentation, count, self.task.spec.shape, self.streams["real augmentation"])
-        images, labels = augmented(self.real[index]), self.real_labels[index]
-        return lambda parameters: soft_cross_entropy(forward(self.network, parameters, images), labels)
+        return RealBatchLoss(augmented(self.real[index]), self.real_labels[index])
 
     def _trained(self) -> dict[str, Tensor]:
         return {key: tensor for key, tensor in self.stored.named_parameters() if tensor.requires_grad}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
@@ -95,7 +96,7 @@ class Poster(Parameterization):
 
         One gather reads all patches, so the gradient of the poster is one scatter-add.
         """
-        positions = self._patch_pixels().to(self.poster.device)
+        positions = self._patch_pixels.to(self.poster.device)
         chosen = positions if index is None else positions[index]
         patches = self.poster.flatten(1)[:, chosen]  # (c, n, p_h*p_w)
         images = patches.transpose(0, 1).unflatten(2, self.layout.patch)
@@ -136,6 +137,7 @@ class Poster(Parameterization):
             counts[:, self.order[cell]] = (rows * columns).float()
         return counts
 
+    @cached_property
     def _patch_pixels(self) -> Tensor:
         """Return the (n, p_h*p_w) flat positions of every patch's pixels on the poster."""
         height, width = self.layout.patch
@@ -145,14 +147,17 @@ class Poster(Parameterization):
 
     def _labels(self, index: Tensor | None) -> Tensor:
         if self.label_array is None:
-            counts = self.area_counts().to(self.poster.device)
-            # Normalise in float64, so that softmax over counts of hundreds keeps exact ties exact.
-            wide = counts.double()
-            labels = (wide.softmax(1) if self.label_form == "fixed" else _normalised(wide)).to(self.poster.dtype)
+            labels = self._fixed_labels.to(self.poster)
             return labels if index is None else labels[index]
-        cells = self._label_cells_of_patches().to(self.poster.device)
+        cells = self._label_cells_of_patches.to(self.poster.device)
         mass = self.label_array.flatten(1)[:, cells if index is None else cells[index]].sum(2).t()  # (n, C)
         return _normalised(mass)
+
+    @cached_property
+    def _fixed_labels(self) -> Tensor:
+        # Normalise in float64, so that softmax over counts of hundreds keeps exact ties exact.
+        counts = self.area_counts().double()
+        return counts.softmax(1) if self.label_form == "fixed" else _normalised(counts)
 
     def _label_grid(self) -> tuple[int, int]:
         """Return (h_l, w_l) of the learned label array."""
@@ -166,6 +171,7 @@ class Poster(Parameterization):
         classes = torch.tensor(self.order)[cell_row * self.layout.class_grid[0] + cell_column]  # (h_l, w_l)
         return torch.nn.functional.one_hot(classes, self.spec.classes).permute(2, 0, 1).float()
 
+    @cached_property
     def _label_cells_of_patches(self) -> Tensor:
         """Return the (n, cells) flat positions in the label array that each patch reads, by the patches' own formula."""
         rows, columns = self._label_grid()

@@ -1,21 +1,20 @@
-"""The student's optimizer as a differentiable function, on parameters laid out as one flat vector."""
+"""The student's optimizer on one flat vector: its step, its step with a graph, and its step in reverse."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
+from bench.nn.adam import AdamConstants, Epsilon
 from bench.nn.networks import Parameters
-
-Epsilon = Literal["torch", "higher"]
 
 
 class AdamState(NamedTuple):
-    """State of Adam for P parameters.
+    """State of Adam for P parameters; as a cotangent, the gradients with respect to each entry.
 
     Attributes:
         theta: (P,) parameters.
@@ -32,6 +31,24 @@ class AdamState(NamedTuple):
     def detach(self) -> AdamState:
         """Cut the graph and keep the numbers, moments included."""
         return AdamState(self.theta.detach(), self.first.detach(), self.second.detach(), self.step)
+
+
+class SGDState(NamedTuple):
+    """State of SGD for P parameters; as a cotangent, the gradients with respect to each entry.
+
+    Attributes:
+        theta: (P,) parameters.
+        velocity: (P,) running sum of gradients.
+        step: number of steps taken.
+    """
+
+    theta: Tensor
+    velocity: Tensor
+    step: int
+
+    def detach(self) -> SGDState:
+        """Cut the graph and keep the numbers, velocity included."""
+        return SGDState(self.theta.detach(), self.velocity.detach(), self.step)
 
 
 @dataclass(frozen=True)
@@ -52,38 +69,126 @@ class InnerAdam:
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
+    reverse_reads_gradient: ClassVar[bool] = True
 
     def start(self, theta: Tensor) -> AdamState:
         """Return the state before the first step."""
         return AdamState(theta, torch.zeros_like(theta), torch.zeros_like(theta), 0)
 
-    def update(self, state: AdamState, gradient: Tensor) -> AdamState:
-        """Take one step along ``gradient`` (P,), differentiably."""
+    def update(self, state: AdamState, gradient: Tensor, lr: Tensor | None = None) -> AdamState:
+        """Take one step along ``gradient`` (P,), differentiably, also with respect to ``lr`` if it is given."""
         step = state.step + 1
+        rate = self.lr if lr is None else lr
         first = self.beta1 * state.first + (1.0 - self.beta1) * gradient
         second = self.beta2 * state.second + (1.0 - self.beta2) * gradient * gradient
         correction1, correction2 = 1.0 - self.beta1**step, 1.0 - self.beta2**step
         positive = second > 0
         root = torch.where(positive, torch.where(positive, second, torch.ones_like(second)).sqrt(), torch.zeros_like(second))
         if self.epsilon == "torch":
-            change = (self.lr / correction1) * first / (root / math.sqrt(correction2) + self.eps)
+            change = (rate / correction1) * first / (root / math.sqrt(correction2) + self.eps)
         else:
-            change = (self.lr * math.sqrt(correction2) / correction1) * first / (root + self.eps)
+            change = (rate * math.sqrt(correction2) / correction1) * first / (root + self.eps)
         return AdamState(state.theta - change, first, second, step)
 
     @torch.no_grad()
     def update_in_place(self, state: AdamState, gradient: Tensor) -> AdamState:
         """Take the same step without a graph, re-using the state's memory."""
-        step = state.step + 1
+        scale, eps = self.constants(state.step + 1)[:2]
         state.first.mul_(self.beta1).add_(gradient, alpha=1.0 - self.beta1)
         state.second.mul_(self.beta2).addcmul_(gradient, gradient, value=1.0 - self.beta2)
-        correction1, correction2 = 1.0 - self.beta1**step, 1.0 - self.beta2**step
-        root = state.second.sqrt()
-        if self.epsilon == "torch":
-            state.theta.addcdiv_(state.first, root.div_(math.sqrt(correction2)).add_(self.eps), value=-self.lr / correction1)
-        else:
-            state.theta.addcdiv_(state.first, root.add_(self.eps), value=-self.lr * math.sqrt(correction2) / correction1)
-        return state._replace(step=step)
+        state.theta.addcdiv_(state.first, state.second.sqrt().add_(eps), value=-self.lr * scale)
+        return state._replace(step=state.step + 1)
+
+    @torch.no_grad()
+    def advance(self, state: AdamState, gradient: Tensor) -> AdamState:
+        """Take the same step without a graph into new memory."""
+        return self.update_in_place(AdamState(state.theta.clone(), state.first.clone(), state.second.clone(), state.step), gradient)
+
+    def cotangent(self, theta: Tensor) -> AdamState:
+        """Return the gradient of a loss that depends on the final ``theta`` alone."""
+        return AdamState(theta, torch.zeros_like(theta), torch.zeros_like(theta), 0)
+
+    @torch.no_grad()
+    def reverse(self, after: AdamState, gradient: Tensor, bar: AdamState) -> tuple[Tensor, AdamState, float]:
+        """Carry a cotangent back through one step.
+
+        With s = √v′ and both conventions written as θ′ = θ − α·k·m′/(s + ε′), d = 1/(s + ε′):
+        m̄′ −= α·k·θ̄·d, v̄′ += [v′>0]·α·k·θ̄·m′·d²/(2s), ḡ = (1−β₁)·m̄′ + 2(1−β₂)·g·v̄′, m̄ = β₁·m̄′, v̄ = β₂·v̄′.
+
+        Args:
+            after: the state after the step.
+            gradient: (P,) what the step went along.
+            bar: cotangent of ``after``.
+
+        Returns:
+            Cotangent of the gradient, cotangent of the state before (without what flows through the gradient), and
+            the step's part of the learning rate's gradient.
+        """
+        scale, eps = self.constants(after.step)[:2]
+        root = after.second.sqrt()
+        inverse = (root + eps).reciprocal_()
+        slope = bar.theta * inverse  # θ̄·d
+        moved = slope * after.first  # θ̄·m′·d
+        first = bar.first.add(slope, alpha=-self.lr * scale)
+        curve = (moved * inverse).div_(root).masked_fill_(root == 0, 0.0)
+        second = bar.second.add(curve, alpha=0.5 * self.lr * scale)
+        through = (gradient * second).mul_(2.0 * (1.0 - self.beta2)).add_(first, alpha=1.0 - self.beta1)
+        return through, AdamState(bar.theta, first.mul_(self.beta1), second.mul_(self.beta2), 0), -scale * float(moved.sum())
+
+    def constants(self, step: int) -> AdamConstants:
+        """Return the numbers of step ``step`` (the first is 1)."""
+        return AdamConstants.at(step, self.epsilon, self.eps, self.beta1, self.beta2)
+
+
+@dataclass(frozen=True)
+class InnerSGD:
+    """SGD with momentum μ and weight decay λ, as PyTorch's: u ← μ·u + g + λ·θ, θ ← θ − α·u.
+
+    Attributes:
+        lr: learning rate α; every engine returns its gradient.
+        momentum: μ.
+        weight_decay: λ.
+    """
+
+    lr: float
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    reverse_reads_gradient: ClassVar[bool] = False
+
+    def start(self, theta: Tensor) -> SGDState:
+        """Return the state before the first step."""
+        return SGDState(theta, torch.zeros_like(theta), 0)
+
+    def update(self, state: SGDState, gradient: Tensor, lr: Tensor | None = None) -> SGDState:
+        """Take one step along ``gradient`` (P,), differentiably, also with respect to ``lr`` if it is given."""
+        velocity = self.momentum * state.velocity + gradient + self.weight_decay * state.theta
+        return SGDState(state.theta - (self.lr if lr is None else lr) * velocity, velocity, state.step + 1)
+
+    @torch.no_grad()
+    def update_in_place(self, state: SGDState, gradient: Tensor) -> SGDState:
+        """Take the same step without a graph, re-using the state's memory."""
+        state.velocity.mul_(self.momentum).add_(gradient).add_(state.theta, alpha=self.weight_decay)
+        state.theta.add_(state.velocity, alpha=-self.lr)
+        return state._replace(step=state.step + 1)
+
+    @torch.no_grad()
+    def advance(self, state: SGDState, gradient: Tensor) -> SGDState:
+        """Take the same step without a graph into new memory."""
+        return self.update_in_place(SGDState(state.theta.clone(), state.velocity.clone(), state.step), gradient)
+
+    def cotangent(self, theta: Tensor) -> SGDState:
+        """Return the gradient of a loss that depends on the final ``theta`` alone."""
+        return SGDState(theta, torch.zeros_like(theta), 0)
+
+    @torch.no_grad()
+    def reverse(self, after: SGDState, gradient: Tensor | None, bar: SGDState) -> tuple[Tensor, SGDState, float]:
+        """Carry a cotangent back through one step; see ``InnerAdam.reverse``.
+
+        ū′ −= α·θ̄, ḡ = ū′, θ̄ += λ·ū′, ū = μ·ū′, ᾱ −= ⟨θ̄, u′⟩. The gradient's value does not enter.
+        """
+        velocity = bar.velocity.add(bar.theta, alpha=-self.lr)
+        theta = bar.theta.add(velocity, alpha=self.weight_decay)
+        return velocity, SGDState(theta, velocity * self.momentum, 0), -float(bar.theta @ after.velocity)
 
 
 @dataclass(frozen=True)
@@ -107,6 +212,10 @@ class FlatLayout:
     def flatten(parameters: Parameters) -> Tensor:
         """Concatenate all parameters into one (P,) vector."""
         return torch.cat([value.flatten() for value in parameters.values()])
+
+    def ordered(self, parameters: Parameters) -> Tensor:
+        """Concatenate in this layout's order, whatever the order of ``parameters``."""
+        return torch.cat([parameters[name].flatten() for name in self.names])
 
     def unflatten(self, theta: Tensor) -> Parameters:
         """Return views of ``theta`` in the parameters' shapes; one split, so that its gradient is one concatenation."""

@@ -122,8 +122,11 @@ class PoDD(TruncatedBPTT):
         assert layout is not None
         poster = Poster(task.spec, layout, method._placed_classes(task), method.labels, method.label_cells)
         poster.write(method._areas(task), torch.arange(task.spec.classes))
-        TruncatedBPTTLoop(method, task, poster).run()
-        return DistilledSet(task.spec, poster, method.student_recipe(len(poster)), space=method.space, network=method.network)
+        loop = TruncatedBPTTLoop(method, task, poster)
+        loop.run()
+        return DistilledSet(
+            task.spec, poster, method.student_recipe(len(poster)), space=method.space, network=method.network, notes=loop.notes()
+        )
 
     def _class_order(self, source: str, class_grid: tuple[int, int], context: PlanContext) -> list[int]:
         """Turn an order's name into the class of every cell, row after row.

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench import Batch, Spec, TrainRecipe
+from bench.nn import native
 from bench.nn.augment import draw
 from bench.nn.networks import Parameters, build_network, forward, initial_parameters
 from bench.nn.students import StudentStreams, learning_rate, predict, soft_cross_entropy, train_students
@@ -18,6 +19,15 @@ from bench.seeding import stream
 
 SPEC = Spec("toy", 3, (1, 8, 8), ("a", "b", "c"))
 STUDENTS = [StudentStreams(("toy", k)) for k in range(3)]
+
+
+@pytest.fixture(params=["compiled", "pytorch"], autouse=True)
+def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run every test with the compiled kernels, where the machine can build them, and without."""
+    if request.param == "pytorch":
+        monkeypatch.setattr("bench.nn.students.compiled_net", lambda *_: None)
+    elif native.load()[0] is None:
+        pytest.skip(native.load()[1])
 
 
 def data(count: int = 12) -> Batch:

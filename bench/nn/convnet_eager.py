@@ -1,0 +1,196 @@
+"""The ConvNet's gradient and Hessian-vector product written out in PyTorch's operations, on any device.
+
+Two functions per block and direction: values (``_block_forward``, ``_block_backward``) and their tangents
+(``_block_tangent``, ``_block_second``). The equations are in docs/engine.md.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..data import Batch
+from .networks import ConvNet, Parameters
+
+_PLANE = (2, 3)
+_EPS = 1e-5  # of nn.GroupNorm
+
+
+class BlockTape(NamedTuple):
+    """What one block keeps for the second-order pass.
+
+    Attributes:
+        x: (n, c, h, w) input.
+        n: (n, C, h, w) normalised convolution.
+        r: (n, C, 1, 1) inverse standard deviation.
+        active: (n, C, h, w) output of the ReLU.
+        pooled: (n, C, h/2, w/2) gradient of the block's output; empty until the way back.
+    """
+
+    x: Tensor
+    n: Tensor
+    r: Tensor
+    active: Tensor
+    pooled: Tensor
+
+
+class BlockTangent(NamedTuple):
+    """Tangents of one block's forward pass.
+
+    Attributes:
+        x: of the input; none for the images, which do not move.
+        n: of the normalised convolution.
+        s: (n, C, 1, 1) mean of n·ν.
+    """
+
+    x: Tensor | None
+    n: Tensor
+    s: Tensor
+
+
+class NetTape(NamedTuple):
+    """What a gradient keeps for ``product``.
+
+    Attributes:
+        blocks: per block, in order.
+        features: (n, f) input of the head.
+        p: (n, k) softmax.
+        delta: (n, k) gradient of the logits.
+    """
+
+    blocks: list[BlockTape]
+    features: Tensor
+    p: Tensor
+    delta: Tensor
+
+
+class EagerConvNet:
+    """Derivatives of ``soft_cross_entropy`` of a ConvNet with respect to parameters, images and labels.
+
+    The bias of a convolution before instance norm changes nothing, so its derivatives are exactly zero here.
+    """
+
+    def __init__(self, network: ConvNet) -> None:
+        """Take over the sizes of ``network``."""
+        self.depth, self.width, self.paddings = network.depth, network.width, network.paddings
+
+    @torch.no_grad()
+    def gradient(self, parameters: Parameters, batch: Batch) -> tuple[Parameters, NetTape, Tensor]:
+        """Return the gradient, the tape for ``product``, and the loss (a scalar tensor)."""
+        x, labels = batch.images.detach(), batch.labels.detach()
+        tapes = []
+        for block in range(self.depth):
+            x, tape = self._block_forward(parameters, block, x)
+            tapes.append(tape)
+        features = x.flatten(1)
+        log_p = F.log_softmax(torch.addmm(parameters["head.bias"], features, parameters["head.weight"].t()), 1)
+        loss = -(labels * log_p).sum(1).mean()
+        p = log_p.exp()
+        delta = (p * labels.sum(1, keepdim=True) - labels).div_(len(x))
+        out = {"head.weight": delta.t() @ features, "head.bias": delta.sum(0)}
+        pooled = (delta @ parameters["head.weight"]).view(x.shape)
+        for block in reversed(range(self.depth)):
+            tapes[block] = tapes[block]._replace(pooled=pooled)
+            pooled = self._block_backward(parameters, block, tapes[block], out)
+        return out, NetTape(tapes, features, p, delta), loss
+
+    @torch.no_grad()
+    def product(self, parameters: Parameters, direction: Parameters, batch: Batch, tape: NetTape) -> tuple[Parameters, Tensor, Tensor]:
+        """Return the tangents along ``direction`` of the gradients of parameters, images and labels."""
+        labels, count = batch.labels.detach(), len(batch.images)
+        dot: Tensor | None = None
+        tangents = []
+        for block in range(self.depth):
+            dot, tangent = self._block_tangent(parameters, direction, block, tape.blocks[block], dot)
+            tangents.append(tangent)
+        assert dot is not None  # a ConvNet has at least one block
+        features_dot = dot.flatten(1)
+        w, w_dot = parameters["head.weight"], direction["head.weight"]
+        logits_dot = torch.addmm(direction["head.bias"], tape.features, w_dot.t()).addmm_(features_dot, w.t())
+        moved = (logits_dot - (tape.p * logits_dot).sum(1, keepdim=True)).div_(count)
+        delta_dot = tape.p * moved * labels.sum(1, keepdim=True)
+        out = {"head.weight": (delta_dot.t() @ tape.features).addmm_(tape.delta.t(), features_dot), "head.bias": delta_dot.sum(0)}
+        pooled_dot = (delta_dot @ w).addmm_(tape.delta, w_dot).view(dot.shape)
+        for block in reversed(range(self.depth)):
+            pooled_dot = self._block_second((parameters, direction), block, tape.blocks[block], tangents[block], pooled_dot, out)
+        return out, pooled_dot, -moved
+
+    def _block_forward(self, parameters: Parameters, block: int, x: Tensor) -> tuple[Tensor, BlockTape]:
+        z = F.conv2d(x, parameters[f"convs.{block}.weight"], padding=self.paddings[block])
+        gain, bias = _columns(parameters, block)
+        variance, mean = torch.var_mean(z, _PLANE, correction=0, keepdim=True)
+        r = (variance + _EPS).rsqrt_()
+        n = (z - mean).mul_(r)
+        active = torch.addcmul(bias, n, gain).relu_()
+        return F.avg_pool2d(active, 2), BlockTape(x, n, r, active, x.new_empty(0))
+
+    def _block_backward(self, parameters: Parameters, block: int, tape: BlockTape, out: Parameters) -> Tensor:
+        abar = self._unpool(tape, tape.pooled)
+        gain = _columns(parameters, block)[0]
+        total, total_n = abar.sum(_PLANE, keepdim=True), (abar * tape.n).sum(_PLANE, keepdim=True)
+        out[f"norms.{block}.weight"], out[f"norms.{block}.bias"] = total_n.sum((0, 2, 3)), total.sum((0, 2, 3))
+        out[f"convs.{block}.bias"] = torch.zeros_like(out[f"norms.{block}.bias"])
+        size = _area(tape.n)
+        zbar = (abar - (total / size)).sub_(tape.n * (total_n / size)).mul_(tape.r * gain)
+        x_bar, out[f"convs.{block}.weight"] = self._conv_backward(block, zbar, tape.x, parameters, block > 0, True)
+        return x_bar
+
+    def _block_tangent(
+        self, parameters: Parameters, direction: Parameters, block: int, tape: BlockTape, x_dot: Tensor | None
+    ) -> tuple[Tensor, BlockTangent]:
+        """Return the tangent of the block's output, and what the way back needs."""
+        padding, weight = self.paddings[block], f"convs.{block}.weight"
+        z_dot = F.conv2d(tape.x, direction[weight], padding=padding)
+        if x_dot is not None:
+            z_dot += F.conv2d(x_dot, parameters[weight], padding=padding)
+        gain, gain_dot = _columns(parameters, block)[0], _columns(direction, block)[0]
+        s = tape.r * (tape.n * z_dot).mean(_PLANE, keepdim=True)
+        n_dot = (z_dot - z_dot.mean(_PLANE, keepdim=True)).mul_(tape.r).addcmul_(tape.n, s, value=-1.0)
+        a_dot = torch.addcmul(_columns(direction, block)[1], tape.n, gain_dot).addcmul_(n_dot, gain)
+        return F.avg_pool2d(torch.ops.aten.threshold_backward(a_dot, tape.active, 0.0), 2), BlockTangent(x_dot, n_dot, s)
+
+    def _block_second(
+        self, both: tuple[Parameters, Parameters], block: int, tape: BlockTape, tangent: BlockTangent, pooled_dot: Tensor, out: Parameters
+    ) -> Tensor:
+        """Return the tangent of the gradient of the block's input; fill in those of its parameters."""
+        (parameters, direction), (x_dot, n_dot, s) = both, tangent
+        gain, gain_dot = _columns(parameters, block)[0], _columns(direction, block)[0]
+        a, a_dot, n, size = self._unpool(tape, tape.pooled), self._unpool(tape, pooled_dot), tape.n, _area(tape.n)
+        total, total_n = a.sum(_PLANE, keepdim=True), (a * n).sum(_PLANE, keepdim=True)
+        total_dot, mixed = a_dot.sum(_PLANE, keepdim=True), torch.addcmul(a_dot * n, a, n_dot).sum(_PLANE, keepdim=True)
+        out[f"norms.{block}.weight"], out[f"norms.{block}.bias"] = mixed.sum((0, 2, 3)), total_dot.sum((0, 2, 3))
+        out[f"convs.{block}.bias"] = torch.zeros_like(out[f"norms.{block}.bias"])
+        scale, scale_dot = gain / size, gain_dot / size
+        mean_n = total_n * scale
+        q = (a * gain).sub_(total * scale).addcmul_(n, mean_n, value=-1.0)
+        q_dot = (a * gain_dot).addcmul_(a_dot, gain).sub_(total * scale_dot + total_dot * scale)
+        q_dot.addcmul_(n_dot, mean_n, value=-1.0).addcmul_(n, total_n * scale_dot + mixed * scale, value=-1.0)
+        z_bar, z_bar_dot = q * tape.r, q_dot.addcmul_(q, s, value=-1.0).mul_(tape.r)
+        one, weight = self._conv_backward(block, z_bar_dot, tape.x, parameters, True, True)
+        other, more = self._conv_backward(block, z_bar, tape.x if x_dot is None else x_dot, direction, True, x_dot is not None)
+        out[f"convs.{block}.weight"] = weight if x_dot is None else weight.add_(more)
+        return one.add_(other)
+
+    def _unpool(self, tape: BlockTape, pooled: Tensor) -> Tensor:
+        """Return the gradient before pooling and ReLU."""
+        spread = torch.ops.aten.avg_pool2d_backward(pooled, tape.active, [2, 2], [2, 2], [0, 0], False, True, None)
+        return torch.ops.aten.threshold_backward(spread, tape.active, 0.0)  # type: ignore[no-any-return]
+
+    def _conv_backward(self, block: int, z: Tensor, x: Tensor, weights: Parameters, image: bool, weight: bool) -> tuple[Tensor, Tensor]:
+        """Return the gradients of input and weights, each only if asked for."""
+        padding = [self.paddings[block]] * 2
+        kernel = weights[f"convs.{block}.weight"]
+        parts = torch.ops.aten.convolution_backward(z, x, kernel, None, [1, 1], padding, [1, 1], False, [0, 0], 1, [image, weight, False])
+        return parts[0], parts[1]
+
+
+def _columns(parameters: Parameters, block: int) -> tuple[Tensor, Tensor]:
+    """Return gain and bias of a block's norm as (C, 1, 1)."""
+    return parameters[f"norms.{block}.weight"].view(-1, 1, 1), parameters[f"norms.{block}.bias"].view(-1, 1, 1)
+
+
+def _area(x: Tensor) -> int:
+    return x.shape[2] * x.shape[3]

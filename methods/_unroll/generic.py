@@ -1,0 +1,100 @@
+"""Derivatives of the inner loss of any module, by PyTorch's autograd: reverse over reverse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from bench import Batch, BenchError
+from bench.nn.networks import forward
+from bench.nn.students import soft_cross_entropy
+
+from .inner import FlatLayout
+from .plain import Inner
+
+_MICRO_BATCH_BYTES = 64 << 20  # of tensors that autograd keeps for one micro-batch on a CPU
+_MICRO_BATCH_BYTES_CUDA = 1 << 30
+_NEVER_CUT = 16  # images for which looking costs more than cutting gains
+
+
+@dataclass(frozen=True)
+class AutogradGradients:
+    """Gradient and Hessian-vector product by autograd; nothing is kept between the two.
+
+    Attributes:
+        network: any module whose output for an image is a row of logits.
+        layout: how its parameters lie in the flat vector.
+        together: whether the samples of a batch depend on each other, so that no batch may be cut.
+    """
+
+    network: nn.Module
+    layout: FlatLayout
+    together: bool
+
+    @classmethod
+    def of(cls, network: nn.Module, layout: FlatLayout) -> AutogradGradients:
+        """Look at the module.
+
+        Raises:
+            BenchError: it draws random numbers, so that a recomputed step would differ from the step itself.
+        """
+        kinds = [type(layer).__name__ for layer in network.modules() if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.training]
+        if kinds:
+            raise BenchError(f"a network with {kinds[0]} cannot be recomputed exactly; use engine plain, or put it into eval mode")
+        return cls(network, layout, any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in network.modules()))
+
+    def pack(self, theta: Tensor) -> Tensor:
+        """Return ``theta``: this engine keeps the network's order."""
+        return theta
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        """Return ``packed``."""
+        return packed
+
+    def optimizer(self, inner: Inner) -> Inner:
+        """Return ``inner``."""
+        return inner
+
+    def tape_bytes(self, images: int) -> int:
+        """Return 0: nothing is kept."""
+        return 0
+
+    def gradient(self, theta: Tensor, batch: Batch, keep: bool = False) -> tuple[Tensor, None, float]:
+        """Return the gradient, no tape, and the loss; large batches are cut by bytes."""
+        leaf = theta.detach().requires_grad_()
+        images, labels = batch.images.detach(), batch.labels.detach()
+        out, value = torch.zeros_like(theta), 0.0
+        size = len(images) if self.together else self._micro_batch(leaf, images, labels)
+        for x, y in zip(images.split(size), labels.split(size), strict=True):
+            with torch.enable_grad():
+                loss = soft_cross_entropy(forward(self.network, self.layout.unflatten(leaf), x), y) * (len(x) / len(images))
+                out += torch.autograd.grad(loss, leaf)[0]
+            value += float(loss.detach())
+        return out, None, value
+
+    def product(self, theta: Tensor, direction: Tensor, batch: Batch, tape: None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the gradients of ⟨∇loss, direction⟩ with respect to parameters, images and labels."""
+        leaf, x, y = theta.detach().requires_grad_(), batch.images.detach().requires_grad_(), batch.labels.detach().requires_grad_()
+        with torch.enable_grad():
+            loss = soft_cross_entropy(forward(self.network, self.layout.unflatten(leaf), x), y)
+            (gradient,) = torch.autograd.grad(loss, leaf, create_graph=True)
+            flat, images, labels = torch.autograd.grad(gradient, (leaf, x, y), direction)
+        return flat, images, labels
+
+    def _micro_batch(self, theta: Tensor, images: Tensor, labels: Tensor) -> int:
+        """Return how many images keep autograd's saved tensors within the budget, from what one image makes it save."""
+        budget = _MICRO_BATCH_BYTES_CUDA if images.is_cuda else _MICRO_BATCH_BYTES
+        if len(images) <= _NEVER_CUT:
+            return len(images)
+        saved = 0
+
+        def count(tensor: Tensor) -> Tensor:
+            nonlocal saved
+            saved += tensor.numel() * tensor.element_size() if tensor.shape[:1] == (1,) else 0
+            return tensor
+
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            soft_cross_entropy(forward(self.network, self.layout.unflatten(theta), images[:1]), labels[:1])
+        return max(1, budget // max(1, saved))

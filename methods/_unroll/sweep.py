@@ -1,0 +1,129 @@
+"""The reverse sweep: train forwards keeping optimizer states, then walk back one Hessian-vector product per step.
+
+Memory per step is four vectors of parameters, and a step's activations only where they fit a byte budget; all else is
+recomputed. docs/engine.md has the equations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from torch import Tensor, nn
+
+from bench import Batch
+from bench.nn.networks import Parameters
+
+from .inner import FlatLayout
+from .outer import OuterLoss, RealBatchLoss, outer_gradient
+from .plain import Inner, State, WindowGradient
+
+Tape = TypeVar("Tape")
+
+TAPE_BUDGET = 64 << 20  # small networks keep every step; large ones recompute most, at 1.3 times the time of a step back
+
+
+class Gradients(Protocol[Tape]):
+    """First and second derivatives of the inner loss at flat parameters.
+
+    Vectors may be ``pack``ed in an order of the implementation's own, as optimizers act number by number.
+    """
+
+    def pack(self, theta: Tensor) -> Tensor:
+        """Bring (P,) numbers from the network's order into this object's."""
+        ...
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        """Undo ``pack``."""
+        ...
+
+    def optimizer(self, inner: Inner) -> Any:
+        """Return what takes steps like ``inner``, perhaps faster."""
+        ...
+
+    def tape_bytes(self, images: int) -> int:
+        """Return the size of the tape of a batch of so many images, 0 if none is ever kept."""
+        ...
+
+    def gradient(self, theta: Tensor, batch: Batch, keep: bool = False) -> tuple[Tensor, Tape | None, float]:
+        """Return the gradient of the loss, what is kept for ``product`` if asked to, and the loss."""
+        ...
+
+    def product(self, theta: Tensor, direction: Tensor, batch: Batch, tape: Tape | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the gradients of ⟨∇loss, direction⟩ with respect to parameters, images and labels."""
+        ...
+
+
+class _Step(NamedTuple, Generic[Tape]):
+    theta: Tensor  # before the step
+    gradient: Tensor | None  # what the step went along, where the way back reads it
+    after: Any  # the state after it
+    tape: Tape | None
+
+
+@dataclass(frozen=True)
+class SweepEngine:
+    """Exact meta-gradients without a graph of the window.
+
+    Attributes:
+        network: the student.
+        layout: how its parameters lie in the flat vector.
+        gradients: derivatives of the inner loss.
+        name: which engine this is, for records.
+        tape_budget: bytes of activations that may be kept for the way back; the earliest steps keep theirs.
+    """
+
+    network: nn.Module
+    layout: FlatLayout
+    gradients: Gradients[Any]
+    name: str
+    tape_budget: int = TAPE_BUDGET
+
+    def start(self, parameters: Parameters, inner: Inner) -> State:
+        """Return the state before the first step; it is this engine's own and only ``advance`` may change it."""
+        return inner.start(self.gradients.pack(self.layout.ordered(parameters)))
+
+    def advance(self, state: State, batch: Batch, inner: Inner) -> State:
+        """Take one inner step without a gradient for the batch; the given state must not be used again."""
+        gradient, _, _ = self.gradients.gradient(state.theta, batch)
+        return self.gradients.optimizer(inner).update_in_place(state, gradient)  # type: ignore[no-any-return]
+
+    def window_gradient(self, start: State, batches: Sequence[Batch], inner: Inner, outer_loss: OuterLoss) -> WindowGradient:
+        """Train ``len(batches)`` steps from ``start`` and differentiate ``outer_loss``; see ``plain.window_gradient``."""
+        optimizer = self.gradients.optimizer(inner)
+        steps, last = self._forwards(start, batches, optimizer)
+        loss, theta_bar = self._outer(outer_loss, last)
+        bar, rate = optimizer.cotangent(theta_bar), 0.0
+        images: list[Tensor] = []
+        labels: list[Tensor | None] = []
+        for batch in reversed(batches):
+            step = steps.pop()  # frees its tape at the end of the turn
+            through, bar, part = optimizer.reverse(step.after, step.gradient, bar)
+            theta, x, y = self.gradients.product(step.theta, through, batch, step.tape)
+            bar.theta.add_(theta)
+            rate += part
+            images.append(x)
+            labels.append(y if batch.labels.requires_grad else None)
+        return WindowGradient(loss, images[::-1], labels[::-1], self.gradients.unpack(bar.theta), rate)
+
+    def _forwards(self, start: Any, batches: Sequence[Batch], optimizer: Any) -> tuple[list[_Step[Any]], Tensor]:
+        steps: list[_Step[Any]] = []
+        state, room = start.detach(), self.tape_budget
+        for batch in batches:
+            size = self.gradients.tape_bytes(len(batch.images))
+            keep = 0 < size <= room
+            room -= size if keep else 0
+            gradient, tape, _ = self.gradients.gradient(state.theta, batch, keep=keep)
+            after = optimizer.advance(state, gradient)
+            # The new parameters are the next step's own; this step needs the moments alone.
+            steps.append(_Step(state.theta, gradient if optimizer.reverse_reads_gradient else None, after, tape))
+            state = after
+        return steps, state.theta
+
+    def _outer(self, loss: OuterLoss, theta: Tensor) -> tuple[float, Tensor]:
+        if isinstance(loss, RealBatchLoss):
+            gradient, _, value = self.gradients.gradient(theta, loss.batch)
+            return value, gradient
+        value, flat = outer_gradient(loss, self.network, self.layout, self.gradients.unpack(theta))
+        return value, self.gradients.pack(flat)
