@@ -217,7 +217,7 @@ def _execute(settings: RunSettings, plan: Plan, store: Store, estimates: dict[st
     pending = {planned.key: planned for planned in plan.pending()}
     cells = {key: planned.cell for key, planned in pending.items()}
     total = len(plan.cells)
-    with make_progress(cells, total, total - len(jobs), Countdown(estimates, slots)) as progress:
+    with make_progress(cells, total, total - len(jobs), Countdown(estimates)) as progress:
         recorder = run.Recorder(store, pending, environment, progress)
         return run.run_jobs(jobs, recorder, run.make_executor(slots, settings.timeout, devices))
 

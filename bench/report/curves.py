@@ -131,7 +131,9 @@ def _curves_table(section: Section) -> str:
             if row.final is not None:
                 rows.append(_curve_point(section, row))
     if section.ceiling and section.ceiling.final:
-        rows.append([code(section.ceiling.label), "all", "", "", interval(section.ceiling.final), "", ""])
+        # That there is one seed says nothing here: no set was distilled.
+        marks = " ".join(symbol for symbol in marks_of(section.ceiling) if symbol != "‡")
+        rows.append([code(section.ceiling.label), "all", "", "", interval(section.ceiling.final), "", marks])
     return markdown_table(headers, rows) if rows else "No scores yet."
 
 

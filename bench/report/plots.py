@@ -235,7 +235,7 @@ def _legend(axes: Axes, section: Section, lines: Sequence[Line], styles: Mapping
         entries.append((Line2D([], [], color=_BELOW_RANDOM, linewidth=8), "up to the strongest random form"))
     if section.ceiling and section.ceiling.final:
         dashed = Line2D([], [], color=_INK, linewidth=1.0, linestyle=(0, (6, 3)))
-        entries.append((dashed, f"full data, {percent(section.ceiling.final.mean)} %"))
+        entries.append((dashed, f"full data, {percent(section.ceiling.final.mean)} %{_effort(section.ceiling)}"))
     if any(row.adapted for line in lines for row in _points(line)):
         hollow = Line2D([], [], linestyle="", **_marker(Style(_INK, "o"), hollow=True))
         entries.append((hollow, "hollow: whole images, adapted below 1 IPC"))
@@ -247,9 +247,12 @@ def _legend(axes: Axes, section: Section, lines: Sequence[Line], styles: Mapping
 def _entry(line: Line, style: Style) -> tuple[Line2D, str]:
     hollow = all(row.adapted for row in _points(line))
     drawn = Line2D([], [], color=style.colour, linestyle=style.dashes, linewidth=style.width, **_marker(style, hollow))
-    effort = "" if line.first.effort == 1 else f" (effort {plain(line.first.effort)})"
     label = line.label if len(line.label) <= 44 else line.label[:43] + "…"
-    return drawn, label + effort
+    return drawn, label + _effort(line.first)
+
+
+def _effort(row: Row) -> str:
+    return "" if row.effort == 1 else f" (effort {plain(row.effort)})"
 
 
 def _subtitle(lines: Sequence[Line]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..record import Record
@@ -37,6 +38,7 @@ def render(records: Iterable[Record], out: Path, warnings: Sequence[str] = ()) -
     }
     for name, content in files.items():
         _write(out / name, content)
+    _drop_outgrown(sections, plots, out)
     return [out / name for name in files]
 
 
@@ -49,6 +51,15 @@ def _draw(sections: Sequence[Section]) -> dict[str, bytes]:
             pictures = draw_section(section, styles)
             drawn.update({_plot_path(section, kind): pictures[kind] for kind in FORMATS})
     return drawn
+
+
+def _drop_outgrown(sections: Sequence[Section], plots: Mapping[str, bytes], out: Path) -> None:
+    """Remove a plot whose section got a longer name by now, since the old file would show old records for ever."""
+    for section in sections:
+        for kind in FORMATS:
+            name = _plot_path(replace(section, distinction=""), kind)
+            if name not in plots:
+                (out / name).unlink(missing_ok=True)
 
 
 def _plot_path(section: Section, kind: str) -> str:

@@ -134,7 +134,7 @@ class Executor:
             finally:
                 for cell in running:
                     self._kill(cell)
-                    listener.finished(cell.job, Outcome("interrupted", f"interrupted while it was in stage {cell.stage}", "", _spent(cell)))
+                    listener.finished(cell.job, _interrupted(cell))
         if self.stopping:
             raise Interrupted
 
@@ -167,7 +167,7 @@ class Executor:
             if outcome.status == "ok" and len(cell.stages) > 1 and not self.stopping:
                 still.append(self._start(cell.job, cell.slot, cell.stages[1:], outcome.seconds, listener))
             elif outcome.status == "ok" and len(cell.stages) > 1:
-                listener.finished(cell.job, Outcome("interrupted", "interrupted between its stages", "", outcome.seconds))
+                listener.finished(cell.job, Outcome("interrupted", "the run was stopped between its stages", "", outcome.seconds))
             else:
                 listener.finished(cell.job, outcome)
                 freed.append(cell.slot)
@@ -180,6 +180,9 @@ class Executor:
             _drain(cell, listener)  # its last words may have come after the last look
         if cell.end is not None:
             return _told(cell)
+        if code is not None and self.stopping:
+            # A signal to the whole process group (a batch system, `timeout`) also ends the server, and with it our knowledge.
+            return _interrupted(cell)
         if code is not None:
             return _died(cell, code)
         if self.timeout is not None and time.monotonic() - cell.started > self.timeout:
@@ -231,6 +234,10 @@ def _died(cell: _Running, code: int) -> Outcome:
         with contextlib.suppress(ValueError):
             return Outcome("failed", f"its process was ended by signal {-code} ({signal.Signals(-code).name})", "", _spent(cell))
     return Outcome("failed", f"its process ended with exit code {code}", "", _spent(cell))
+
+
+def _interrupted(cell: _Running) -> Outcome:
+    return Outcome("interrupted", f"the run was stopped in stage {cell.stage}", "", _spent(cell))
 
 
 def _spent(cell: _Running) -> dict[str, float]:

@@ -19,6 +19,8 @@ from typing import Any
 Emit = Callable[[dict[str, Any]], None]
 
 _TRACEBACK_LINES = 30
+# What torch says on a CPU, where it raises a plain RuntimeError instead of its OutOfMemoryError.
+_NO_MEMORY_ON_CPU = "DefaultCPUAllocator: can't allocate memory"
 _REPORT_EVERY = 0.2  # seconds between progress events, so that a fast method does not drown the runner
 
 
@@ -64,11 +66,14 @@ def _outcome(stage: str, payload: dict[str, Any], emit: Emit) -> dict[str, Any]:
         return _end("rejected", str(error))
     except BenchError as error:
         return _end("failed", str(error))
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        return _end("oom", f"out of memory: {error}" if str(error) else "out of memory")
     except BaseException as error:  # also SystemExit of a plugin: it ends this cell only
-        message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return _end("failed", message.splitlines()[0][:500])
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or _NO_MEMORY_ON_CPU in str(error):
+            return _end("oom", _one_line(f"out of memory: {error}" if str(error) else "out of memory"))
+        return _end("failed", _one_line(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__))
+
+
+def _one_line(message: str) -> str:
+    return message.splitlines()[0][:500]
 
 
 def _end(status: str, reason: str) -> dict[str, Any]:

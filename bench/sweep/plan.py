@@ -23,6 +23,8 @@ from .selection import Selection, parse_selections
 from .settings import RunSettings
 
 FULL_DATA = "full-data"
+#: Reports mark rows whose notes call their images unofficial.
+UNOFFICIAL = "the images are an unofficial copy, read from plain arrays"
 
 State = Literal["cached", "pending", "refused", "failed"]
 
@@ -121,6 +123,8 @@ class Planner:
             dataset = load_dataset(name, cast(SplitName, self.settings.split), options)
             datasets[name] = dataset
             for cell in self._cells_of(dataset, contestants, protocol):
+                if not dataset.official:
+                    cell.cell.notes.append(UNOFFICIAL)
                 _merge(planned, cell)
         cells = list(planned.values())
         _require_something(cells)

@@ -26,21 +26,24 @@ class Countdown:
 
     Attributes:
         estimates: by key.
-        jobs: cells at a time.
+        done: which fraction of a cell is done, by key.
     """
 
     estimates: Mapping[str, Estimate]
-    jobs: int
     started: float = field(default_factory=lambda: time.monotonic())
-    done: set[str] = field(default_factory=set)
+    done: dict[str, float] = field(default_factory=dict)
+
+    def progressed(self, key: str, stage: str, fraction: float) -> None:
+        """Note how far a stage of a cell is."""
+        distil, judge = (self.estimates[key].distil or 0.0), (self.estimates[key].judge or 0.0)
+        spent = distil * fraction if stage == "distil" else distil + judge * fraction
+        self.done[key] = spent / (distil + judge) if distil + judge else 0.0
 
     def left(self) -> float | None:
         """Return the seconds that are left, or ``None`` while nothing can be said."""
         spent = time.monotonic() - self.started
-        if not self.done:
-            return None
         weight = {key: max(estimate.seconds, 1.0) for key, estimate in self.estimates.items()}
-        finished = sum(weight[key] for key in self.done if key in weight)
+        finished = sum(weight[key] * fraction for key, fraction in self.done.items())
         return spent * (sum(weight.values()) - finished) / finished if finished else None
 
 
@@ -75,6 +78,7 @@ class Progress:
 
     def progressed(self, job: Job, stage: str, step: int, total: int, scalars: Mapping[str, float]) -> None:
         """Print a line if the cell has been silent for half a minute."""
+        self.countdown.progressed(job.key, stage, step / max(1, total))
         now = time.monotonic()
         if now - self._spoke.get(job.key, now) < _LINE_EVERY:
             return
@@ -84,13 +88,17 @@ class Progress:
 
     def finished(self, job: Job, outcome: Outcome) -> None:
         """Print how a cell ended, and what is left."""
-        self.done += 1
-        self.countdown.done.add(job.key)
-        self.say(f"[{self.done}/{self.total}] {cell_name(self.cells[job.key])}: {ending(outcome)}{self._left()}")
+        interrupted = outcome.status == "interrupted"  # the run is over, and this cell is still to be done
+        if not interrupted:
+            self.done += 1
+            self.countdown.done[job.key] = 1.0
+        left = "" if interrupted else self._left()
+        self.say(f"[{self.done}/{self.total}] {cell_name(self.cells[job.key])}: {ending(outcome)}{left}")
 
     def _left(self) -> str:
         left = self.countdown.left()
-        return f", about {readable(left)} left" if left is not None and self.done < self.total else ""
+        # Nothing left of cells that still run only means that no estimate knows of what they are doing.
+        return f", about {readable(left)} left" if left is not None and left >= 1 and self.done < self.total else ""
 
     def say(self, line: str) -> None:
         """Print a line at once."""
@@ -133,7 +141,9 @@ class Bars(Progress):
         self._bars[job.key] = self._rich.add_task(f"  {name}", total=None, note=stage)
 
     def progressed(self, job: Job, stage: str, step: int, total: int, scalars: Mapping[str, float]) -> None:
-        """Move the bar of a cell."""
+        """Move the bar of a cell, and with it the time that is left."""
+        self.countdown.progressed(job.key, stage, step / max(1, total))
+        self._count()
         values = "".join(f" {key} {value:.4g}" for key, value in list(scalars.items())[:2])
         self._rich.update(self._bars[job.key], total=total, completed=step, note=f"{stage} {step}/{total}{values}")
 
@@ -141,6 +151,9 @@ class Bars(Progress):
         """Print the line of the cell above the bars, and move the bar of the sweep."""
         self._drop(job)
         super().finished(job, outcome)
+        self._count()
+
+    def _count(self) -> None:
         self._rich.update(self._sweep, completed=self.done, note=f"{self.done}/{self.total}{self._left()}")
 
     def _drop(self, job: Job) -> None:

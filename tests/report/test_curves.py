@@ -103,5 +103,10 @@ def test_the_markdown_lists_each_curve_by_used_pixels():
     assert cells[0][5] == "+25.0"
 
 
+def test_the_markdown_marks_full_data_at_another_effort():
+    (line,) = [line for line in curves_markdown(build_sections([ceiling(0.6, effort=0.01)])).splitlines() if "full-data" in line]
+    assert [cell.strip() for cell in line.split("|")][-2] == "†"
+
+
 def test_the_markdown_without_records_says_so():
     assert "There are no records yet." in curves_markdown([])

@@ -27,6 +27,10 @@ def test_every_line_with_a_score_is_in_the_legend():
     assert legend_of(records) == ["podd", "random[images=tiles]", "up to the strongest random form", "full data, 97.0 %"]
 
 
+def test_full_data_at_another_effort_says_so_in_the_legend():
+    assert legend_of([*seeds(BEST), ceiling(0.6, effort=0.01)])[-1] == "full data, 60.0 % (effort 0.01)"
+
+
 def test_points_lie_at_used_pixels_and_percent():
     axes = figure_of([*seeds(BEST, ipc=1), *seeds([0.5, 0.5, 0.5], ipc=0.3)]).axes[0]
     line = next(line for line in axes.lines if len(line.get_xdata()) == 2)

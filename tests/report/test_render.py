@@ -48,6 +48,14 @@ def test_files_are_written_and_returned(tmp_path):
     assert "(plots/digits-native-v1.png)" in written[0].read_text()
 
 
+def test_a_plot_that_was_renamed_leaves_no_old_one_behind(tmp_path):
+    render(seeds([0.5]), tmp_path)
+    both = [*seeds([0.5]), *seeds([0.6], protocol=protocol(students=3))]
+    named = {str(path.relative_to(tmp_path)) for path in render(both, tmp_path)}
+    assert "plots/digits-native-v1.png" not in named
+    assert set(bytes_of(tmp_path)) == named
+
+
 def test_rendering_twice_and_in_any_order_gives_the_same_bytes(tmp_path):
     render(records(), tmp_path / "a")
     render(records(), tmp_path / "a")

@@ -76,9 +76,10 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start the toy sweep as a program of its own."""
     started: list[subprocess.Popen[str]] = []
 
-    def run(*flags: str) -> subprocess.Popen[str]:
+    def run(*flags: str, own_group: bool = False) -> subprocess.Popen[str]:
         command = [sys.executable, str(RUN_BENCH), *toy_flags(tmp_path / "out"), *flags]
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}))
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        started.append(subprocess.Popen(command, **pipes, text=True, env={**os.environ}, start_new_session=own_group))
         return started[-1]
 
     yield run

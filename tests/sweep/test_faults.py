@@ -20,6 +20,7 @@ Sweep = Callable[..., Any]
         ("exit", "failed", "exit code 137"),
         ("sysexit", "failed", "SystemExit"),
         ("memory", "oom", "out of memory"),
+        ("allocate", "oom", "out of memory"),
         ("over", "rejected", "allows 128"),
         ("nan", "rejected", "finite"),
         ("nan_recipe", "rejected", "lr"),

@@ -86,3 +86,16 @@ def test_sigterm_ends_a_run_like_ctrl_c(start: Start, tmp_path: Path) -> None:
     (record,) = Store(tmp_path / "out").read_all()[0].values()
     assert record.status == "interrupted"
     assert "stage distil" in record.reason
+
+
+def test_sigterm_to_the_whole_process_group_is_an_interrupt_too(start: Start, tmp_path: Path) -> None:
+    slow = tmp_path / "slow"
+    runner = start("--methods", f"toy_mean[note={slow},behave=sleep]", own_group=True)
+    wait_for(lambda: slow.exists() and "child" in slow.read_text())
+    os.killpg(runner.pid, signal.SIGTERM)  # reaches the fork server as well
+    runner.communicate(timeout=60)
+    assert runner.returncode == 130
+    (record,) = Store(tmp_path / "out").read_all()[0].values()
+    assert record.status == "interrupted"
+    cell, child = (int(line.split()[1]) for line in slow.read_text().splitlines()[:2])
+    wait_for(lambda: not alive(cell) and not alive(child), 10)

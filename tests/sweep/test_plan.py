@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 
 from bench import METHODS, BenchError, registry
+from bench.data import load_dataset
 from bench.record import Record
+from bench.report.marks import marks_of
+from bench.report.rows import Row
+from bench.sweep import plan as planning
 from bench.sweep.history import attach
-from bench.sweep.plan import Plan, Planner, scaled_steps, with_overrides
+from bench.sweep.plan import Plan, PlannedCell, Planner, scaled_steps, with_overrides
 from bench.sweep.selection import Selection
 from bench.sweep.settings import merge, parse_set
 from bench.sweep.store import Store
@@ -53,6 +57,22 @@ def test_the_key_of_a_cell_does_not_depend_on_the_others(make: Callable[..., Pla
 )
 def test_what_can_change_a_set_changes_its_key(make: Callable[..., Plan], changes: dict[str, object]) -> None:
     assert make().cells[0].distil_key != make(**changes).cells[0].distil_key
+
+
+def test_every_cell_on_an_unofficial_copy_says_so(make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    official = make(no_reference=False)
+    monkeypatch.setattr(planning, "load_dataset", lambda *arguments: replace(load_dataset(*arguments), official=False))
+    copied = make(no_reference=False)
+    assert keys(copied) == keys(official)
+    assert {planned.cell.kind for planned in copied.cells} == {"contestant", "reference", "ceiling"}
+
+    def marked(planned: PlannedCell) -> bool:
+        cell = planned.cell
+        record = Record(planned.key, planned.distil_key, "failed", cell)
+        return "∥" in marks_of(Row(cell.kind, cell.method, cell.variant, (record,)))
+
+    assert not any(map(marked, official.cells))
+    assert all(map(marked, copied.cells))
 
 
 @pytest.mark.parametrize("changes", [{"protocol": "common-v1"}, {"students": 2}])

@@ -28,7 +28,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 def make(kind: type[Progress] = Progress) -> tuple[Progress, io.StringIO]:
     out = io.StringIO()
-    countdown = Countdown({"k": Estimate(10.0, 0.0, "records"), "other": Estimate(30.0, 0.0, "records")}, 1)
+    countdown = Countdown({"k": Estimate(10.0, 0.0, "records"), "other": Estimate(30.0, 0.0, "records")})
     return kind({"k": CELL}, 60, 11, countdown, out), out
 
 
@@ -46,6 +46,33 @@ def test_the_line_of_a_failed_cell(clock: Callable[[float], None]) -> None:
     shown, out = make()
     shown.finished(JOB, Outcome("timeout", "stage distil took longer than 3 s", seconds={"distil": 3.0}))
     assert "timeout: stage distil took longer than 3 s (3 s)" in out.getvalue()
+
+
+def test_a_cell_on_its_way_counts_for_the_time_that_is_left(clock: Callable[[float], None]) -> None:
+    countdown = Countdown({"k": Estimate(30.0, 10.0, "records"), "other": Estimate(40.0, None, "arithmetic")})
+    assert countdown.left() is None
+    clock(15.0)
+    countdown.progressed("k", "distil", 0.5)
+    assert countdown.left() == pytest.approx(65.0)  # 15 of 80 estimated seconds took 15
+    clock(20.0)
+    countdown.progressed("k", "judge", 0.5)
+    assert countdown.left() == pytest.approx(45.0)
+
+
+def test_no_time_is_named_while_cells_do_what_no_estimate_knows(clock: Callable[[float], None]) -> None:
+    out = io.StringIO()
+    shown = Progress({"k": CELL}, 60, 11, Countdown({"k": Estimate(10.0, None, "arithmetic")}), out)
+    clock(20.0)
+    shown.progressed(JOB, "judge", 1, 100, {})
+    shown.finished(JOB, Outcome("ok", seconds={"judge": 2.0}, accuracy=0.5))
+    assert "left" not in out.getvalue()
+
+
+def test_an_interrupted_cell_is_not_counted_as_done(clock: Callable[[float], None]) -> None:
+    shown, out = make()
+    clock(5.0)
+    shown.finished(JOB, Outcome("interrupted", "the run was stopped in stage distil", seconds={"distil": 5.0}))
+    assert out.getvalue() == "[11/60] podd digits 0.3 seed 1: interrupted: the run was stopped in stage distil (5 s)\n"
 
 
 def test_a_cell_speaks_at_most_every_half_minute(clock: Callable[[float], None]) -> None:

@@ -141,6 +141,9 @@ class ToyMean(Method):
     def _memory(self) -> None:
         raise MemoryError
 
+    def _allocate(self) -> None:
+        torch.empty(2**46, dtype=torch.uint8)
+
     def _sleep_once(self) -> None:
         """Sleep the first time only, as the note tells."""
         if len(Path(self.note).read_text().splitlines()) == 1:
