@@ -93,6 +93,14 @@ class Method(ABC):
         del spec, budget
         return None
 
+    def presented_examples(self, spec: Spec, budget: Budget) -> int | None:
+        """Return how many images the set's own recipe shows one student, or ``None`` if that is not known beforehand.
+
+        Like ``estimate_flops`` it is asked after ``resolve`` and only for the time estimate of a plan.
+        """
+        del spec, budget
+        return None
+
     @abstractmethod
     def distill(self, task: Task) -> DistilledSet:
         """Make the set. Randomness comes from ``task.generator`` alone."""

@@ -126,6 +126,12 @@ class Random(Method):
         )
         return DistilledSet(task.spec, stored, recipe, space=method.space, coordinates="rgb")
 
+    def presented_examples(self, spec: Spec, budget: Budget) -> int:
+        """Return how many images a student is shown."""
+        layout, plan = self._layout(spec, budget), self._plan(spec, budget)
+        count = plan.count if plan else len(layout.patches()) if layout else 0
+        return self.steps * min(self.batch_size or count, count)
+
     def _layout(self, spec: Spec, budget: Budget) -> PosterLayout | None:
         columns, _, rows = self.patches.partition("x")
         return plan_layout(budget.pixels, spec.classes, (spec.height, spec.width), (int(columns), int(rows)))

@@ -70,9 +70,16 @@ class RatBPTT(TruncatedBPTT):
 
     def estimate_flops(self, spec: Spec, budget: Budget) -> float:
         """Estimate the floating-point operations of the full recipe."""
+        return self.loop_flops(spec, self._images_per_step(spec, budget))
+
+    def presented_examples(self, spec: Spec, budget: Budget) -> int:
+        """Return how many images a student of the finished set is shown."""
+        return self.student_steps * self._images_per_step(spec, budget)
+
+    def _images_per_step(self, spec: Spec, budget: Budget) -> int:
         plan = plan_images(self.images, spec, budget)
         count = plan.count if plan else 0
-        return self.loop_flops(spec, min(self.inner_batch or count, count))
+        return min(self.inner_batch or count, count)
 
     def distill(self, task: Task) -> DistilledSet:
         """Initialise the images, optimise them, and hand over the last iterate (or the average of the last ones)."""

@@ -6,13 +6,14 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 from ..budget import BudgetRequest
 from ..data import Dataset, Spec
-from ..judge.protocol import Protocol
+from ..judge.protocol import OWN_NETWORK, Protocol
+from ..method import Method
 from ..nn.networks import build_network, default_network, ensemble_mode, flops_per_image, forward, initial_parameters
 from ..record import Record
 from ..registry import METHODS
@@ -25,6 +26,7 @@ Source = Literal["records", "arithmetic", "unknown"]
 
 _PROBE_SECONDS = 0.3
 _PROBE_BATCH = 32
+_START_SECONDS = 2.0  # a process that opens the data and loads the network's kernels
 _SELECTION_SECONDS = 2.0  # a method without outer steps mostly starts its process and reads the data
 
 
@@ -72,6 +74,8 @@ class Estimator:
             return self._ceiling(planned, like)
         distil, source = self._distil(planned, [r for r in like if r.cell.method == planned.cell.method])
         judge = _median(_closest([r for r in like if r.cell.protocol.get("hash") == self.plan.protocol.hash], planned), _judge_seconds)
+        if judge is None:
+            judge, source = self._counted_judge(planned), "arithmetic"
         return Estimate(distil, judge, "unknown" if distil is None else source)
 
     def _same_device(self, record: Record) -> bool:
@@ -92,16 +96,28 @@ class Estimator:
 
     def _counted(self, planned: PlannedCell) -> float | None:
         cell, spec = planned.cell, self.plan.datasets[planned.cell.dataset].spec
-        method = rebuild_method(METHODS[cell.method], cell.fields)
-        budget = BudgetRequest.parse(cell.budget["requested"]).resolve(spec.classes, spec.height, spec.width)
-        try:
-            flops = method.estimate_flops(spec, budget)
-        except Exception:
-            flops = None  # an estimate is a courtesy of the plugin; a broken one must not stop the run
+        method, flops = self._ask(planned, "estimate_flops")
         if flops is None:
             return None if cell.outer_steps else _SELECTION_SECONDS
         share = cell.outer_steps / max(1, method.outer_steps()) if cell.outer_steps else 1.0
         return flops * share / self._rate(spec)
+
+    def _counted_judge(self, planned: PlannedCell) -> float | None:
+        dataset, protocol = self.plan.datasets[planned.cell.dataset], self.plan.protocol
+        presented = protocol.common.presented_examples if protocol.common else self._ask(planned, "presented_examples")[1]
+        if presented is None:
+            return None
+        network = str(planned.cell.fields.get("network") or "") if protocol.network == OWN_NETWORK else ""
+        return _START_SECONDS + judge_flops(dataset, protocol, network, presented) / self._rate(dataset.spec)
+
+    def _ask(self, planned: PlannedCell, question: Literal["estimate_flops", "presented_examples"]) -> tuple[Method, Any]:
+        cell, spec = planned.cell, self.plan.datasets[planned.cell.dataset].spec
+        method = rebuild_method(METHODS[cell.method], cell.fields)
+        budget = BudgetRequest.parse(cell.budget["requested"]).resolve(spec.classes, spec.height, spec.width)
+        try:
+            return method, getattr(method, question)(spec, budget)
+        except Exception:
+            return method, None  # an estimate is a courtesy of the plugin; a broken one must not stop the run
 
     def _ceiling(self, planned: PlannedCell, like: list[Record]) -> Estimate:
         same = [r for r in like if r.cell.kind == "ceiling" and r.cell.protocol.get("hash") == self.plan.protocol.hash]
@@ -144,6 +160,19 @@ def ceiling_flops(dataset: Dataset, protocol: Protocol, effort: float) -> float:
     students = protocol.students if ensemble_mode(network) == "grouped" else 1
     presented = len(dataset.train) * max(1.0, protocol.ceiling.epochs * effort)
     return 3.0 * flops_per_image(network, dataset.spec) * presented * students
+
+
+def judge_flops(dataset: Dataset, protocol: Protocol, network_name: str, presented: int) -> float:
+    """Count the arithmetic of judging one set: training students twice (plain and after 8 bits), and scoring them.
+
+    The test split stays closed while a run is planned; it is taken to be a fifth of the training images.
+    """
+    network = build_network(network_name or default_network(dataset.spec), dataset.spec)
+    val, test = len(dataset.val or ()), len(dataset.train) // 5
+    training, scoring = 2 * presented, len(protocol.checkpoints) * (val + test) + test
+    per_student = 3.0 * training + scoring
+    trials = len(protocol.common.lr_grid) * protocol.common.lr_students if protocol.common and val else 0
+    return flops_per_image(network, dataset.spec) * (protocol.students * per_student + trials * (3.0 * presented + val))
 
 
 def measure_flop_rate(spec: Spec, device: torch.device) -> float:

@@ -111,9 +111,16 @@ class PoDD(TruncatedBPTT):
 
     def estimate_flops(self, spec: Spec, budget: Budget) -> float:
         """Estimate the floating-point operations of the full recipe."""
+        return self.loop_flops(spec, self._patches_per_step(spec, budget))
+
+    def presented_examples(self, spec: Spec, budget: Budget) -> int:
+        """Return how many patches a student of the finished poster is shown."""
+        return self.student_steps * self._patches_per_step(spec, budget)
+
+    def _patches_per_step(self, spec: Spec, budget: Budget) -> int:
         layout = self.layout(spec, budget)
         count = layout.patch_grid[0] * layout.patch_grid[1] if layout else 0
-        return self.loop_flops(spec, min(self.inner_batch or count, count))
+        return min(self.inner_batch or count, count)
 
     def distill(self, task: Task) -> DistilledSet:
         """Initialise the poster, optimise it, and hand over the last iterate (or the average of the last ones)."""

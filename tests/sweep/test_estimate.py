@@ -99,3 +99,20 @@ def test_the_summary_says_what_it_knows_and_what_not() -> None:
 )
 def test_times_are_readable(seconds: float, text: str) -> None:
     assert readable(seconds) == text
+
+
+def test_judging_is_counted_where_no_record_tells_its_time():
+    from bench import Dataset, Spec, Split
+    from bench.judge.protocol import get_protocol
+    from bench.nn.networks import build_network, flops_per_image
+    from bench.sweep.estimate import judge_flops
+
+    spec = Spec("counted", 10, (1, 8, 8), tuple("0123456789"))
+    train = Split(torch.zeros(50, 1, 8, 8, dtype=torch.uint8), torch.zeros(50, dtype=torch.int64))
+    dataset = Dataset(spec, train, test=lambda: pytest.fail("the plan opened the test split"), val=train)
+    forward_pass = flops_per_image(build_network("convnet-d2-w32", spec), spec)
+    # native: 2 trainings of 3 passes an image, 4 checkpoints on 50 val and 10 test images, and test once more at 8 bit
+    assert judge_flops(dataset, get_protocol("native-v1", 2), "", 100) == forward_pass * 2 * (600 + 4 * 60 + 10)
+    common = get_protocol("common-v1", 2)
+    trials = len(common.common.lr_grid) * common.common.lr_students
+    assert judge_flops(dataset, common, "", 100) == forward_pass * (2 * (600 + 4 * 60 + 10) + trials * (300 + 50))
