@@ -21,7 +21,7 @@ from .plain import Inner, State, WindowGradient
 
 Tape = TypeVar("Tape")
 
-TAPE_BUDGET = 64 << 20  # small networks keep every step; large ones recompute most, at 1.3 times the time of a step back
+TAPE_BUDGET = 32 << 20  # small networks keep every step; large ones recompute most, at 1.3 times the time of a step back
 
 
 class Gradients(Protocol[Tape]):
