@@ -62,7 +62,8 @@ def choose_engine(
     if not isinstance(network, ConvNet):
         raise BenchError(f"engine {name} only does a ConvNet, found a {type(network).__name__}; use engine generic")
     if name == "eager":
-        return SweepEngine(network, layout, EagerGradients(EagerConvNet(network), layout, shape[1:]), name, tape_budget)
+        written_out = EagerGradients(EagerConvNet(network), layout, shape[1:], AutogradGradients.of(network, layout))
+        return SweepEngine(network, layout, written_out, name, tape_budget)
     reason = _no_compiled(device, dtype)
     if reason:
         raise BenchError(f"engine cpp cannot be used: {reason}")

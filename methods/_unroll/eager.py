@@ -1,4 +1,4 @@
-"""The written-out engine's side of the sweep: flat vectors in, flat vectors out, large batches in micro-batches."""
+"""The written-out engine's side of the sweep: flat vectors in, flat vectors out."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from bench import Batch
 from bench.nn.convnet_eager import EagerConvNet, NetTape
 from bench.nn.networks import Parameters
 
+from .generic import AutogradGradients
 from .inner import FlatLayout
 from .plain import Inner
-
-_MICRO_BATCH_BYTES = 8 << 20  # of one activation tensor on a CPU
-_MICRO_BATCH_BYTES_CUDA = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -26,11 +24,13 @@ class EagerGradients:
         net: the derivatives by name.
         layout: how the parameters lie in the flat vector.
         plane: (h, w) of the images.
+        once: gradients of which nothing is kept, large batches in micro-batches.
     """
 
     net: EagerConvNet
     layout: FlatLayout
     plane: tuple[int, int]
+    once: AutogradGradients
 
     def pack(self, theta: Tensor) -> Tensor:
         """Return ``theta``: this engine keeps the network's order."""
@@ -55,17 +55,10 @@ class EagerGradients:
 
     def gradient(self, theta: Tensor, batch: Batch, keep: bool = False) -> tuple[Tensor, NetTape | None, float]:
         """Return the gradient, the activations if asked to, and the loss."""
-        parameters, count = self.layout.unflatten(theta), len(batch.images)
-        size = count if keep else self._micro_batch(batch.images)
-        if size >= count:
-            found, tape, loss = self.net.gradient(parameters, batch)
-            return self._flat(found), tape if keep else None, float(loss)
-        out, value = torch.zeros_like(theta), theta.new_zeros(())
-        for x, y in zip(batch.images.split(size), batch.labels.split(size), strict=True):
-            found, _, loss = self.net.gradient(parameters, Batch(x, y))
-            out.add_(self._flat(found), alpha=len(x) / count)
-            value += loss * (len(x) / count)
-        return out, None, float(value)
+        if not keep:  # PyTorch's own fused norm is faster where nothing of it is needed later
+            return self.once.gradient(theta, batch)
+        found, tape, loss = self.net.gradient(self.layout.unflatten(theta), batch)
+        return self._flat(found), tape, float(loss)
 
     def product(self, theta: Tensor, direction: Tensor, batch: Batch, tape: NetTape | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return the gradients of ⟨∇loss, direction⟩ with respect to parameters, images and labels."""
@@ -77,8 +70,3 @@ class EagerGradients:
 
     def _flat(self, found: Parameters) -> Tensor:
         return torch.cat([found[name].flatten() for name in self.layout.names])
-
-    def _micro_batch(self, images: Tensor) -> int:
-        """Return how many images keep the first block's activations within the budget."""
-        budget = _MICRO_BATCH_BYTES_CUDA if images.is_cuda else _MICRO_BATCH_BYTES
-        return max(1, budget // (self.net.width * images.shape[2] * images.shape[3] * images.element_size()))
