@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from bench import BudgetRequest, Task
-from bench.methods._objectives.truncated_bptt import NormClip, OuterAdam, TruncatedBPTTLoop
+from bench.methods._objectives.outer_step import NormClip, OuterAdam
+from bench.methods._objectives.truncated_bptt import TruncatedBPTTLoop
 from bench.methods._parameterizations.images import Images
 from bench.methods.podd import PoDD
 from bench.methods.rat_bptt import RatBPTT
