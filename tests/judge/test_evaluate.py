@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from torch import Tensor
 
 from bench import Budget, Dataset, DistilledSet, RejectedSet, Split, TrainRecipe
 from bench.judge import Judgement, Protocol, judge_set
@@ -120,8 +121,14 @@ def test_common_presents_the_same_to_sets_of_all_sizes(
     import bench.nn.students as students
 
     seen: list[int] = []
-    real = students._logits
-    monkeypatch.setattr(students, "_logits", lambda *args: (seen.append(args[2].shape[1]), real(*args))[1])
+    real = students._Sampler.draw
+
+    def draw(sampler: students._Sampler) -> tuple[Tensor, Tensor]:
+        images, labels = real(sampler)
+        seen.append(images.shape[1])
+        return images, labels
+
+    monkeypatch.setattr(students._Sampler, "draw", draw)
     training = []
     for per_class in (1, 3, 10):
         make_set(per_class, recipe=TrainRecipe(steps=7, batch_size=1)).save(tmp_path / str(per_class))
