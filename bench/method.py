@@ -64,12 +64,15 @@ class Method(ABC):
         reference: the paper, e.g. ``"Shul et al. 2024, arXiv 2403.12040"``, or ``"none"``.
         reference_forms: settings of this method that every sweep runs as yardsticks, unless ``--no-reference``; each
             maps fields to values, e.g. ``{"images": "lowres"}``.
+        unkeyed: fields that choose how a result is computed and not which one, such as a back end. They are recorded,
+            and left out of the cell's key and with it of its random streams.
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
     reference: ClassVar[str]
     reference_forms: ClassVar[tuple[Mapping[str, Any], ...]] = ()
+    unkeyed: ClassVar[frozenset[str]] = frozenset()
 
     def refuses(self, spec: Spec, budget: Budget) -> str | None:
         """Return a sentence why this data set or budget cannot be done, or ``None`` (the default) if it can."""

@@ -11,10 +11,12 @@ from typing import Any, Literal
 import torch
 
 from ..budget import BudgetRequest
-from ..data import Dataset, Spec
+from ..data import Batch, Dataset, Spec
 from ..judge.protocol import OWN_NETWORK, Protocol
 from ..method import Method
 from ..nn.networks import build_network, default_network, ensemble_mode, flops_per_image, forward, initial_parameters
+from ..nn.students import soft_cross_entropy
+from ..nn.students_native import compiled_net
 from ..record import Record
 from ..registry import METHODS
 from ..seeding import stream
@@ -176,15 +178,25 @@ def judge_flops(dataset: Dataset, protocol: Protocol, network_name: str, present
 
 
 def measure_flop_rate(spec: Spec, device: torch.device) -> float:
-    """Train the data set's default network on noise for a moment and return counted operations per second."""
+    """Train the data set's default network on noise for a moment and return counted operations per second.
+
+    The gradient is computed as a cell computes it: by the compiled kernels where there are some, else by autograd.
+    """
     name = default_network(spec)
     network = build_network(name, spec)
     generator = stream("speed probe", spec.name)
     parameters = {key: value.requires_grad_() for key, value in initial_parameters(network, generator, device).items()}
     images = torch.randn(_PROBE_BATCH, *spec.shape, generator=generator).to(device)
+    labels = torch.full((_PROBE_BATCH, spec.classes), 1.0 / spec.classes, device=device)
+    net = compiled_net(network, spec.shape, device)
+    theta = net.pack(torch.cat([value.detach().flatten() for value in parameters.values()])) if net else None
     passes, started = 0, 0.0
     while not started or time.perf_counter() - started < _PROBE_SECONDS:
-        torch.autograd.grad(forward(network, parameters, images).square().mean(), list(parameters.values()))[0].sum().item()
+        if net is not None and theta is not None:
+            net.gradient(theta, Batch(images, labels))
+        else:
+            loss = soft_cross_entropy(forward(network, parameters, images), labels)
+            torch.autograd.grad(loss, list(parameters.values()))[0].sum().item()
         if started:
             passes += 1
         else:

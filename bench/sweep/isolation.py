@@ -53,7 +53,9 @@ def child_main(stage: str, payload_text: str, connection: Connection) -> None:
 def _outcome(stage: str, payload: dict[str, Any], emit: Emit) -> dict[str, Any]:
     """Run the stage and turn whatever comes out of it into its last event."""
     from ..errors import BenchError, RejectedSet
+    from ..nn.runtime import tune_allocator
 
+    tune_allocator()
     try:
         import torch
 

@@ -270,14 +270,15 @@ def distil_key(cell: Cell) -> str:
     """Return the key of a cell's distilled set: a hash of everything that can change it, and of nothing else.
 
     The pixel space and the class order are among the resolved fields; the data hash carries the name of the data set.
-    Device, versions and code are recorded, not keyed.
+    Device, back end, versions and code are recorded, not keyed.
     """
+    unkeyed = METHODS[cell.method].unkeyed if cell.method in METHODS else frozenset()
     return digest(
         {
             "schema": SCHEMA,
             "method": cell.method,
             "version": cell.method_version,
-            "fields": cell.fields,
+            "fields": {name: value for name, value in cell.fields.items() if name not in unkeyed},
             "data": cell.data_hash,
             "split": cell.split,
             "pixels": cell.budget["pixels"],

@@ -11,7 +11,7 @@ import math
 from abc import ABC
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +59,8 @@ class TruncatedBPTT(Method, ABC):
         engine: how the unroll is differentiated; ``auto`` follows the fixed rule of ``choose_engine``. All engines are
             exact, so a result differs by rounding alone.
     """
+
+    unkeyed: ClassVar[frozenset[str]] = frozenset({"engine"})
 
     outer_iterations: int = 100_000
     window: int = 60

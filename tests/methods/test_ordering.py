@@ -45,6 +45,7 @@ def context(digits, tmp_path: Path, budget: str = "1") -> PlanContext:
 
 def test_auto_falls_back_to_features_and_says_so(digits, tmp_path, monkeypatch):
     monkeypatch.setattr("bench.methods.podd.clip_weights_at_hand", lambda *_: False)
+    monkeypatch.setattr("bench.methods.podd.embeddings._DISTANCES", {})
     resolution = PoDD().resolve(context(digits, tmp_path))
     assert sorted(map(int, resolution.method.order.split("-"))) == list(range(10))
     assert any("no CLIP weights" in note for note in resolution.notes)

@@ -216,3 +216,9 @@ def test_a_new_name_of_a_cell_is_noted_on_its_record(make: Callable[..., Plan], 
     assert changed.cell.variant == ""
     assert changed.cell.aliases == ["take=5"]
     assert attach(make(methods=("toy_mean[take=5]",)), Store(tmp_path), {record.key: record}, (), ()) == []
+
+
+def test_a_back_end_is_recorded_but_not_keyed(make: Callable[..., Plan]) -> None:
+    plain, generic = (make(methods=(f"rat_bptt[engine={engine}]",), datasets=("digits",)).cells[0] for engine in ("plain", "generic"))
+    assert (plain.cell.fields["engine"], generic.cell.fields["engine"]) == ("plain", "generic")
+    assert (plain.distil_key, plain.key) == (generic.distil_key, generic.key)
