@@ -25,6 +25,7 @@ from ..errors import BenchError, RejectedSet
 from ..guard import guarded
 from ..judge import Validator, get_protocol, judge_ceiling, judge_set, write_pictures
 from ..method import Task
+from ..nn import native
 from ..nn.spaces import fit_space
 from ..record import Cell, Record
 from ..registry import METHODS, discover
@@ -122,10 +123,15 @@ def judge_stage(payload: Payload, report: Report) -> dict[str, Any]:
     seconds = round(time.monotonic() - started, 3)
     record.seconds = {"distil": payload.get("distil_seconds", 0.0), "judge": seconds}
     record.peak_memory_mb = peak_memory_mb()
-    record.environment = {**payload["environment"], "device": _device_name(payload["device"])}
+    record.environment = {**payload["environment"], "device": _device_name(payload["device"]), "kernels": kernels(payload["device"])}
     store.write(record)
     final = record.scores["final"]["test"]
     return {"seconds": seconds, "accuracy": sum(final) / len(final)}
+
+
+def kernels(device: str) -> str:
+    """Say which kernels train ConvNets here: those the suite compiles for the CPU, or PyTorch's own. They round differently."""
+    return "compiled" if device.startswith("cpu") and native.load()[0] is not None else "PyTorch"
 
 
 def _judge_distilled(payload: Payload, record: Record, dataset: Dataset, store: Store, report: Report) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bench import RejectedSet, registry
+from bench.nn import native
 from bench.sweep import checkpoint
 from bench.sweep.plan import Planner
 from bench.sweep.settings import merge
@@ -108,3 +109,18 @@ def test_data_that_changed_since_the_plan_is_noticed(payload: Callable[..., dict
     cell = payload("toy_mean")
     with pytest.raises(Exception, match="changed after the run was planned"):
         distil_stage({**cell, "cell": {**cell["cell"], "data_hash": "0" * 16}}, silent)
+
+
+@pytest.mark.parametrize("switched_off", [True, False])
+def test_the_record_says_which_kernels_trained_the_students(
+    payload: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, switched_off: bool
+) -> None:
+    if switched_off:
+        monkeypatch.setattr(native, "load", lambda: (None, "switched off"))
+    expected = "PyTorch" if switched_off or native.load()[0] is None else "compiled"
+    made = payload("toy_mean")
+    distil_stage(made, silent)
+    judge_stage(made, silent)
+    record = Store(tmp_path / "out").read(made["key"])
+    assert record is not None
+    assert record.environment["kernels"] == expected
