@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from registries import restored_registries
 
 from bench import Budget, BudgetRequest, Dataset, DistilledSet, TrainRecipe
 from bench.judge import Protocol
@@ -21,20 +22,21 @@ TOY_FILE = str(Path(__file__).with_name("toy.py"))
 MakeSet = Callable[..., DistilledSet]
 
 
-@pytest.fixture(scope="session")
-def toy(plugins: None) -> ModuleType:
-    """The module of the toy plugins, imported as ``--plugin`` does."""
-    load_plugin_file(TOY_FILE)
-    return sys.modules[PARAMETERIZATIONS["judge-plain"].__module__]
+@pytest.fixture(scope="module")
+def toy(plugins: None) -> Iterator[ModuleType]:
+    """The module of the toy plugins, imported as ``--plugin`` does and gone again for the tests of other files."""
+    with restored_registries():
+        load_plugin_file(TOY_FILE)
+        yield sys.modules[PARAMETERIZATIONS["judge-plain"].__module__]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def bars(toy: ModuleType) -> Dataset:
     """Two classes of 8x8 bars with 60 validation images."""
     return toy.judge_toy(None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def make_set(toy: ModuleType, bars: Dataset) -> MakeSet:
     """Build a set of real training images, ``per_class`` of each class, as students see them."""
 
