@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -178,6 +178,4 @@ class Task:
 
 def fields_of(method: Method) -> dict[str, Any]:
     """Return the hyper-parameters of a method as a plain dictionary."""
-    from dataclasses import asdict
-
     return asdict(method)  # type: ignore[call-overload, no-any-return]

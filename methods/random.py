@@ -25,9 +25,10 @@ from torch import Tensor
 
 from bench import METHODS, Budget, DistilledSet, Method, Parameterization, PlanContext, Resolution, Spec, Task, TrainRecipe
 from bench.distilled import Optimizer, Schedule
+from bench.nn.spaces import default_space
 
 from ._adaptation import ImagePlan, no_room, plan_images
-from ._parameterizations.geometry import PosterLayout, plan_layout, starts
+from ._parameterizations.geometry import PosterLayout, parse_patch_grid, plan_layout, starts
 from ._parameterizations.images import Images, lowres_size
 from ._parameterizations.poster import PatchLabels, Poster
 
@@ -95,7 +96,7 @@ class Random(Method):
         settled = replace(
             self,
             augmentation="_".join(everything) if self.augmentation == "auto" else self.augmentation,
-            space=("zca_kip" if spec.channels == 3 else "standard") if self.space == "auto" else self.space,
+            space=default_space(spec) if self.space == "auto" else self.space,
         )
         if self.images in ("tiles", "mosaic"):
             return settled
@@ -133,8 +134,7 @@ class Random(Method):
         return self.steps * min(self.batch_size or count, count)
 
     def _layout(self, spec: Spec, budget: Budget) -> PosterLayout | None:
-        columns, _, rows = self.patches.partition("x")
-        return plan_layout(budget.pixels, spec.classes, (spec.height, spec.width), (int(columns), int(rows)))
+        return plan_layout(budget.pixels, spec.classes, (spec.height, spec.width), parse_patch_grid(self.patches, "random"))
 
     def _separate(self, task: Task) -> Parameterization:
         """Store separate images: full, lowres, tiles or subset."""

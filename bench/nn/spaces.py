@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..data import Split
+from ..data import Spec, Split
 from ..errors import unknown_name
 from ..keys import digest
 from ..space import Space
@@ -116,6 +116,11 @@ def _unit_rows(rows: Tensor) -> Tensor:
 
 
 SPACES: dict[str, type[Space]] = {"standard": Standard, "zca_kip": ZcaKip}
+
+
+def default_space(spec: Spec) -> str:
+    """Return the space of a data set: ``zca_kip`` on colour images, as RaT-BPTT and PoDD use it, else ``standard``."""
+    return "zca_kip" if spec.channels == 3 else "standard"
 
 
 def fit_space(name: str, train: Split, cache: Path | None = None, data_hash: str = "") -> Space:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from bench import Batch, Method, Parameterization, Space, Spec, Task, TrainRecipe
 from bench.nn.augment import Augmentation, draw, join
 from bench.nn.networks import build_network, default_network, flops_per_image, initial_parameters
+from bench.nn.spaces import default_space
 
 from .._unroll import EngineName, InnerAdam, RealBatchLoss, choose_engine, engine_note
 from .outer_step import Clip, NormClip, OuterAdam
@@ -92,7 +93,7 @@ class TruncatedBPTT(Method, ABC):
         return replace(
             self,
             augmentation=("flip_rotate" if spec.mirror else "rotate") if self.augmentation == "auto" else self.augmentation,
-            space=("zca_kip" if spec.channels == 3 else "standard") if self.space == "auto" else self.space,
+            space=default_space(spec) if self.space == "auto" else self.space,
             network=self.network or default_network(spec),
         )
 

@@ -13,6 +13,32 @@ import numpy as np
 from bench import BenchError
 
 
+def parse_size(text: str, name: str) -> tuple[int, int] | None:
+    """Read ``153x60`` (width x height) as (height, width); ``auto`` is ``None``.
+
+    Raises:
+        BenchError: the text is neither; ``name`` says which field it stands in.
+    """
+    if text == "auto":
+        return None
+    width, cross, height = text.partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise BenchError(f"{name} is '{text}'; write width x height, e.g. 153x60")
+    return int(height), int(width)
+
+
+def parse_patch_grid(text: str, method: str) -> tuple[int, int]:
+    """Read the field ``patches`` of a method, ``16x6``, as (columns, rows).
+
+    Raises:
+        BenchError: the text is not of that form.
+    """
+    size = parse_size(text, f"{method}.patches")
+    if size is None:
+        raise BenchError("patches is auto; give a patch grid such as 16x6")
+    return size[1], size[0]
+
+
 def starts(field: int, window: int, count: int) -> list[int]:
     """Return where ``count`` windows start in a field: ``round_half_even(linspace(0, field - window, count))``.
 

@@ -140,10 +140,7 @@ class Poster(Parameterization):
     @cached_property
     def _patch_pixels(self) -> Tensor:
         """Return the (n, p_h*p_w) flat positions of every patch's pixels on the poster."""
-        height, width = self.layout.patch
-        corner = torch.tensor([y * self.layout.size[1] + x for y, x in self.layout.patches()])
-        inside = (torch.arange(height).view(-1, 1) * self.layout.size[1] + torch.arange(width)).flatten()
-        return corner.view(-1, 1) + inside
+        return _flat_windows(self.layout.patches(), self.layout.patch, self.layout.size[1])
 
     def _labels(self, index: Tensor | None) -> Tensor:
         if self.label_array is None:
@@ -179,9 +176,14 @@ class Poster(Parameterization):
         width = max(1, self.layout.patch[1] * columns // self.layout.size[1])
         xs = starts(columns, width, self.layout.patch_grid[0])
         ys = starts(rows, height, self.layout.patch_grid[1])
-        corner = torch.tensor([y * columns + x for x in xs for y in ys])
-        inside = (torch.arange(height).view(-1, 1) * columns + torch.arange(width)).flatten()
-        return corner.view(-1, 1) + inside
+        return _flat_windows([(y, x) for x in xs for y in ys], (height, width), columns)
+
+
+def _flat_windows(corners: Sequence[tuple[int, int]], size: tuple[int, int], row: int) -> Tensor:
+    """Return the (n, h*w) flat positions of windows of one size at (y, x) in a field whose rows are ``row`` long."""
+    first = torch.tensor([y * row + x for y, x in corners])
+    inside = (torch.arange(size[0]).view(-1, 1) * row + torch.arange(size[1])).flatten()
+    return first.view(-1, 1) + inside
 
 
 def _normalised(mass: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ import torch
 from bench import METHODS, BenchError, Budget, DistilledSet, PlanContext, Resolution, Spec, Task
 
 from .._objectives.truncated_bptt import TruncatedBPTT, TruncatedBPTTLoop
-from .._parameterizations.geometry import PosterLayout, plan_layout
+from .._parameterizations.geometry import PosterLayout, parse_patch_grid, parse_size, plan_layout
 from .._parameterizations.poster import PatchLabels, Poster
 from .embeddings import CLIP_MODEL, class_distances, clip_weights_at_hand
 from .ordering import greedy_order
@@ -73,7 +73,7 @@ class PoDD(TruncatedBPTT):
             return sentence
         if self.label_cells < 1:
             return f"label_cells is {self.label_cells}; learned labels need at least one cell per class"
-        size = _parse_size(self.poster, "poster")
+        size = parse_size(self.poster, "podd.poster")
         if size and size[0] * size[1] > budget.pixels:
             return f"poster={self.poster} has {size[0] * size[1]} px, the budget {budget.requested} gives {budget.pixels}"
         if size and (size[0] < spec.height or size[1] < spec.width):
@@ -89,11 +89,9 @@ class PoDD(TruncatedBPTT):
         Raises:
             BenchError: ``patches`` or ``poster`` is not of the form 16x6.
         """
-        grid = _parse_size(self.patches, "patches")
-        if grid is None:
-            raise BenchError("patches is auto; give a patch grid such as 16x6")
-        size = _parse_size(self.poster, "poster")
-        return plan_layout(budget.pixels, spec.classes, (spec.height, spec.width), (grid[1], grid[0]), size)
+        grid = parse_patch_grid(self.patches, "podd")
+        size = parse_size(self.poster, "podd.poster")
+        return plan_layout(budget.pixels, spec.classes, (spec.height, spec.width), grid, size)
 
     def resolve(self, context: PlanContext) -> Resolution:
         """Settle ``auto`` choices and turn the class order into a permutation."""
@@ -175,13 +173,3 @@ class PoDD(TruncatedBPTT):
         if clip_weights_at_hand(self.clip_model, self.clip_weights):
             return "clip", ()
         return "features", ("no CLIP weights at hand, so order=auto uses class features of a small network trained on the training split",)
-
-
-def _parse_size(text: str, field: str) -> tuple[int, int] | None:
-    """Read ``153x60`` (width x height) as (height, width); ``auto`` is ``None``."""
-    if text == "auto":
-        return None
-    width, cross, height = text.partition("x")
-    if not (cross and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise BenchError(f"podd.{field} is '{text}'; write width x height, e.g. 153x60")
-    return int(height), int(width)

@@ -119,3 +119,9 @@ def test_the_mosaic_is_tiled_by_shrunk_images_of_every_class(digits):
     assert poster.shape == (1, 16, 40)
     assert torch.allclose(poster[:, :8, 8:16], expected[1], atol=1e-6)
     assert torch.allclose(poster[:, 8:, 32:], expected[9], atol=1e-6)
+
+
+@pytest.mark.parametrize("patches", ["16", "16x", "sixteen", "0x6"])
+def test_a_patch_grid_that_cannot_be_read_is_one_sentence(digits, patches):
+    with pytest.raises(BenchError, match="random.patches is .*; write width x height"):
+        Random(images="mosaic", patches=patches).refuses(digits.spec, budget("1"))
