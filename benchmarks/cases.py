@@ -73,7 +73,7 @@ class Unroll:
 
         def step() -> list[Tensor]:
             leaf, batches = make()
-            state = made.start(parameters, inner)
+            state = made.start([parameters], inner)
             for batch in (batches * (1 + self.prefix // self.window))[: self.prefix]:
                 state = made.advance(state, batch, inner)
             found: WindowGradient = made.window_gradient(state, batches, inner, outer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -16,21 +15,23 @@ class AdamConstants(NamedTuple):
     """The numbers of one step, with which both conventions for ε read θ′ = θ − α·k·m′/(√v′ + ε′).
 
     Attributes:
-        scale: k.
-        eps: ε′.
+        scale: k, a tensor if the step's number is one.
+        eps: ε′, likewise.
         beta1: decay of the running mean.
         beta2: decay of the running mean of squares.
     """
 
-    scale: float
-    eps: float
+    scale: float | Tensor
+    eps: float | Tensor
     beta1: float
     beta2: float
 
     @classmethod
-    def at(cls, step: int, epsilon: Epsilon = "torch", eps: float = 1e-8, beta1: float = 0.9, beta2: float = 0.999) -> AdamConstants:
+    def at(
+        cls, step: int | Tensor, epsilon: Epsilon = "torch", eps: float = 1e-8, beta1: float = 0.9, beta2: float = 0.999
+    ) -> AdamConstants:
         """Return those of step ``step`` (the first is 1)."""
-        root = math.sqrt(1.0 - beta2**step)
+        root = (1.0 - beta2**step) ** 0.5
         return cls(root / (1.0 - beta1**step), eps * root if epsilon == "torch" else eps, beta1, beta2)
 
 
@@ -58,4 +59,4 @@ def compiled_reverse(
         int(gradient.dtype == torch.float64), gradient.numel(), after[1].data_ptr(), after[2].data_ptr(), gradient.data_ptr(),
         *(t.data_ptr() for t in bar), through.data_ptr(), lr * constants.scale, *constants[1:],
     )  # fmt: skip
-    return through, -constants.scale * moved
+    return through, -float(constants.scale) * moved

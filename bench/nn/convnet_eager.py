@@ -1,7 +1,9 @@
-"""The ConvNet's gradient and Hessian-vector product written out in PyTorch's operations, on any device.
+"""Gradients and Hessian-vector products of K ConvNets at once, written out in PyTorch's operations, on any device.
 
-Two functions per block and direction: values (``_block_forward``, ``_block_backward``) and their tangents
-(``_block_tangent``, ``_block_second``). The equations are in docs/engine.md.
+The students see the same batch. The K·C channels of a block lie side by side and its convolution is grouped; the first
+one reads the images that all share and needs no groups. Two functions per block and direction: values
+(``_block_forward``, ``_block_backward``) and their tangents (``_block_tangent``, ``_block_second``). The equations are
+in docs/engine.md.
 """
 
 from __future__ import annotations
@@ -23,11 +25,11 @@ class BlockTape(NamedTuple):
     """What one block keeps for the second-order pass.
 
     Attributes:
-        x: (n, c, h, w) input.
-        n: (n, C, h, w) normalised convolution.
-        r: (n, C, 1, 1) inverse standard deviation.
-        active: (n, C, h, w) output of the ReLU.
-        pooled: (n, C, h/2, w/2) gradient of the block's output; empty until the way back.
+        x: (n, c, h, w) images of the first block, (n, K·C, h, w) input of the others.
+        n: (n, K·C, h, w) normalised convolution.
+        r: (n, K·C, 1, 1) inverse standard deviation.
+        active: (n, K·C, h, w) output of the ReLU.
+        pooled: (n, K·C, h/2, w/2) gradient of the block's output; empty until the way back.
     """
 
     x: Tensor
@@ -43,7 +45,7 @@ class BlockTangent(NamedTuple):
     Attributes:
         x: of the input; none for the images, which do not move.
         n: of the normalised convolution.
-        s: (n, C, 1, 1) mean of n·ν.
+        s: (n, K·C, 1, 1) mean of n·ν.
     """
 
     x: Tensor | None
@@ -56,9 +58,9 @@ class NetTape(NamedTuple):
 
     Attributes:
         blocks: per block, in order.
-        features: (n, f) input of the head.
-        p: (n, k) softmax.
-        delta: (n, k) gradient of the logits.
+        features: (K, n, f) input of the head.
+        p: (K, n, k) softmax.
+        delta: (K, n, k) gradient of the logits.
     """
 
     blocks: list[BlockTape]
@@ -68,9 +70,10 @@ class NetTape(NamedTuple):
 
 
 class EagerConvNet:
-    """Derivatives of ``soft_cross_entropy`` of a ConvNet with respect to parameters, images and labels.
+    """Derivatives of ``soft_cross_entropy`` of K ConvNets with respect to parameters, images and labels.
 
-    The bias of a convolution before instance norm changes nothing, so its derivatives are exactly zero here.
+    Parameters and directions are stacked (K, ...). The bias of a convolution before instance norm changes nothing, so
+    its derivatives are exactly zero here.
     """
 
     def __init__(self, network: ConvNet) -> None:
@@ -79,27 +82,28 @@ class EagerConvNet:
 
     @torch.no_grad()
     def gradient(self, parameters: Parameters, batch: Batch) -> tuple[Parameters, NetTape, Tensor]:
-        """Return the gradient, the tape for ``product``, and the loss (a scalar tensor)."""
+        """Return every student's gradient of its own loss, the tape for ``product``, and the (K,) losses."""
         x, labels = batch.images.detach(), batch.labels.detach()
         tapes = []
         for block in range(self.depth):
             x, tape = self._block_forward(parameters, block, x)
             tapes.append(tape)
-        features = x.flatten(1)
-        log_p = F.log_softmax(torch.addmm(parameters["head.bias"], features, parameters["head.weight"].t()), 1)
-        loss = -(labels * log_p).sum(1).mean()
+        weight = parameters["head.weight"]
+        features = _by_student(x, len(weight))
+        log_p = F.log_softmax(torch.baddbmm(parameters["head.bias"].unsqueeze(1), features, weight.transpose(1, 2)), 2)
+        losses = -(labels * log_p).sum(2).mean(1)
         p = log_p.exp()
         delta = (p * labels.sum(1, keepdim=True) - labels).div_(len(x))
-        out = {"head.weight": delta.t() @ features, "head.bias": delta.sum(0)}
-        pooled = (delta @ parameters["head.weight"]).view(x.shape)
+        out = {"head.weight": delta.transpose(1, 2) @ features, "head.bias": delta.sum(1)}
+        pooled = _by_image(delta @ weight, x.shape)
         for block in reversed(range(self.depth)):
             tapes[block] = tapes[block]._replace(pooled=pooled)
             pooled = self._block_backward(parameters, block, tapes[block], out)
-        return out, NetTape(tapes, features, p, delta), loss
+        return out, NetTape(tapes, features, p, delta), losses
 
     @torch.no_grad()
     def product(self, parameters: Parameters, direction: Parameters, batch: Batch, tape: NetTape) -> tuple[Parameters, Tensor, Tensor]:
-        """Return the tangents along ``direction`` of the gradients of parameters, images and labels."""
+        """Return the tangents along ``direction`` of the gradients of parameters, and of images and labels, summed over students."""
         labels, count = batch.labels.detach(), len(batch.images)
         dot: Tensor | None = None
         tangents = []
@@ -107,19 +111,23 @@ class EagerConvNet:
             dot, tangent = self._block_tangent(parameters, direction, block, tape.blocks[block], dot)
             tangents.append(tangent)
         assert dot is not None  # a ConvNet has at least one block
-        features_dot = dot.flatten(1)
         w, w_dot = parameters["head.weight"], direction["head.weight"]
-        logits_dot = torch.addmm(direction["head.bias"], tape.features, w_dot.t()).addmm_(features_dot, w.t())
-        moved = (logits_dot - (tape.p * logits_dot).sum(1, keepdim=True)).div_(count)
+        features_dot = _by_student(dot, len(w))
+        logits_dot = torch.baddbmm(direction["head.bias"].unsqueeze(1), tape.features, w_dot.transpose(1, 2))
+        logits_dot.baddbmm_(features_dot, w.transpose(1, 2))
+        moved = (logits_dot - (tape.p * logits_dot).sum(2, keepdim=True)).div_(count)
         delta_dot = tape.p * moved * labels.sum(1, keepdim=True)
-        out = {"head.weight": (delta_dot.t() @ tape.features).addmm_(tape.delta.t(), features_dot), "head.bias": delta_dot.sum(0)}
-        pooled_dot = (delta_dot @ w).addmm_(tape.delta, w_dot).view(dot.shape)
+        out = {
+            "head.weight": (delta_dot.transpose(1, 2) @ tape.features).baddbmm_(tape.delta.transpose(1, 2), features_dot),
+            "head.bias": delta_dot.sum(1),
+        }
+        pooled_dot = _by_image((delta_dot @ w).baddbmm_(tape.delta, w_dot), dot.shape)
         for block in reversed(range(self.depth)):
             pooled_dot = self._block_second((parameters, direction), block, tape.blocks[block], tangents[block], pooled_dot, out)
-        return out, pooled_dot, -moved
+        return out, pooled_dot, -moved.sum(0)
 
     def _block_forward(self, parameters: Parameters, block: int, x: Tensor) -> tuple[Tensor, BlockTape]:
-        z = F.conv2d(x, parameters[f"convs.{block}.weight"], padding=self.paddings[block])
+        z = self._conv(block, x, parameters)
         gain, bias = _columns(parameters, block)
         variance, mean = torch.var_mean(z, _PLANE, correction=0, keepdim=True)
         r = (variance + _EPS).rsqrt_()
@@ -131,8 +139,7 @@ class EagerConvNet:
         abar = self._unpool(tape, tape.pooled)
         gain = _columns(parameters, block)[0]
         total, total_n = abar.sum(_PLANE, keepdim=True), (abar * tape.n).sum(_PLANE, keepdim=True)
-        out[f"norms.{block}.weight"], out[f"norms.{block}.bias"] = total_n.sum((0, 2, 3)), total.sum((0, 2, 3))
-        out[f"convs.{block}.bias"] = torch.zeros_like(out[f"norms.{block}.bias"])
+        self._norm_gradients(block, total_n, total, out)
         size = _area(tape.n)
         zbar = (abar - (total / size)).sub_(tape.n * (total_n / size)).mul_(tape.r * gain)
         x_bar, out[f"convs.{block}.weight"] = self._conv_backward(block, zbar, tape.x, parameters, block > 0, True)
@@ -142,10 +149,9 @@ class EagerConvNet:
         self, parameters: Parameters, direction: Parameters, block: int, tape: BlockTape, x_dot: Tensor | None
     ) -> tuple[Tensor, BlockTangent]:
         """Return the tangent of the block's output, and what the way back needs."""
-        padding, weight = self.paddings[block], f"convs.{block}.weight"
-        z_dot = F.conv2d(tape.x, direction[weight], padding=padding)
+        z_dot = self._conv(block, tape.x, direction)
         if x_dot is not None:
-            z_dot += F.conv2d(x_dot, parameters[weight], padding=padding)
+            z_dot += self._conv(block, x_dot, parameters)
         gain, gain_dot = _columns(parameters, block)[0], _columns(direction, block)[0]
         s = tape.r * (tape.n * z_dot).mean(_PLANE, keepdim=True)
         n_dot = (z_dot - z_dot.mean(_PLANE, keepdim=True)).mul_(tape.r).addcmul_(tape.n, s, value=-1.0)
@@ -161,8 +167,7 @@ class EagerConvNet:
         a, a_dot, n, size = self._unpool(tape, tape.pooled), self._unpool(tape, pooled_dot), tape.n, _area(tape.n)
         total, total_n = a.sum(_PLANE, keepdim=True), (a * n).sum(_PLANE, keepdim=True)
         total_dot, mixed = a_dot.sum(_PLANE, keepdim=True), torch.addcmul(a_dot * n, a, n_dot).sum(_PLANE, keepdim=True)
-        out[f"norms.{block}.weight"], out[f"norms.{block}.bias"] = mixed.sum((0, 2, 3)), total_dot.sum((0, 2, 3))
-        out[f"convs.{block}.bias"] = torch.zeros_like(out[f"norms.{block}.bias"])
+        self._norm_gradients(block, mixed, total_dot, out)
         scale, scale_dot = gain / size, gain_dot / size
         mean_n = total_n * scale
         q = (a * gain).sub_(total * scale).addcmul_(n, mean_n, value=-1.0)
@@ -179,17 +184,44 @@ class EagerConvNet:
         spread = torch.ops.aten.avg_pool2d_backward(pooled, tape.active, [2, 2], [2, 2], [0, 0], False, True, None)
         return torch.ops.aten.threshold_backward(spread, tape.active, 0.0)  # type: ignore[no-any-return]
 
+    def _norm_gradients(self, block: int, gain: Tensor, bias: Tensor, out: Parameters) -> None:
+        """Fill in the gradients of a block's vectors from (n, K·C, 1, 1) sums over pixels."""
+        columns = (-1, self.width)
+        out[f"norms.{block}.weight"], out[f"norms.{block}.bias"] = gain.sum((0, 2, 3)).view(columns), bias.sum((0, 2, 3)).view(columns)
+        out[f"convs.{block}.bias"] = torch.zeros_like(out[f"norms.{block}.bias"])
+
+    def _conv(self, block: int, x: Tensor, weights: Parameters) -> Tensor:
+        kernel = weights[f"convs.{block}.weight"]
+        return F.conv2d(x, kernel.flatten(0, 1), padding=self.paddings[block], groups=_groups(block, kernel))
+
     def _conv_backward(self, block: int, z: Tensor, x: Tensor, weights: Parameters, image: bool, weight: bool) -> tuple[Tensor, Tensor]:
         """Return the gradients of input and weights, each only if asked for."""
-        padding = [self.paddings[block]] * 2
-        kernel = weights[f"convs.{block}.weight"]
-        parts = torch.ops.aten.convolution_backward(z, x, kernel, None, [1, 1], padding, [1, 1], False, [0, 0], 1, [image, weight, False])
-        return parts[0], parts[1]
+        padding, kernel = [self.paddings[block]] * 2, weights[f"convs.{block}.weight"]
+        wanted = [image, weight, False]
+        parts = torch.ops.aten.convolution_backward(
+            z, x, kernel.flatten(0, 1), None, [1, 1], padding, [1, 1], False, [0, 0], _groups(block, kernel), wanted
+        )
+        return parts[0], parts[1].view(kernel.shape) if weight else parts[1]
+
+
+def _groups(block: int, kernel: Tensor) -> int:
+    """Return the groups of a block's convolution: the first reads images that all students share."""
+    return len(kernel) if block else 1
+
+
+def _by_student(x: Tensor, students: int) -> Tensor:
+    """Turn (n, K·C, h, w) into (K, n, C·h·w)."""
+    return x.reshape(len(x), students, -1).transpose(0, 1)
+
+
+def _by_image(features: Tensor, shape: torch.Size) -> Tensor:
+    """Undo ``_by_student``."""
+    return features.transpose(0, 1).reshape(shape)
 
 
 def _columns(parameters: Parameters, block: int) -> tuple[Tensor, Tensor]:
-    """Return gain and bias of a block's norm as (C, 1, 1)."""
-    return parameters[f"norms.{block}.weight"].view(-1, 1, 1), parameters[f"norms.{block}.bias"].view(-1, 1, 1)
+    """Return gain and bias of a block's norm as (K·C, 1, 1)."""
+    return parameters[f"norms.{block}.weight"].reshape(-1, 1, 1), parameters[f"norms.{block}.bias"].reshape(-1, 1, 1)
 
 
 def _area(x: Tensor) -> int:

@@ -148,6 +148,17 @@ def grouped_forward(network: nn.Module, stacked: Parameters, images: Tensor) -> 
     return torch.baddbmm(stacked["head.bias"].unsqueeze(1), features, stacked["head.weight"].transpose(1, 2))
 
 
+def shared_forward(network: nn.Module, stacked: Parameters, images: Tensor) -> Tensor:
+    """Run K students on the same images: stacked parameters (K, ...), images (n, c, h, w) -> (K, n, classes) logits.
+
+    They are one grouped network where ``ensemble_mode`` says so, else they run one after another.
+    """
+    students = len(next(iter(stacked.values())))
+    if students > 1 and ensemble_mode(network) == "grouped":
+        return grouped_forward(network, stacked, images.expand(students, *images.shape))
+    return torch.stack([forward(network, {key: value[k] for key, value in stacked.items()}, images) for k in range(students)])
+
+
 def flops_per_image(network: nn.Module, spec: Spec) -> int:
     """Count multiply-adds of convolutions and linear layers, times two, of one forward pass of one image."""
     counted = 0

@@ -170,15 +170,13 @@ class TruncatedBPTTLoop:
         prefix, window = self._draw_window()
         count, device = self.method.networks_per_step, self.task.device
         drawn = [initial_parameters(self.network, self.streams["network"], device) for _ in range(count)]
-        states = [self.engine.start(parameters, self.inner) for parameters in drawn]
+        state = self.engine.start(drawn, self.inner)
         for batch in self._inner_batches(prefix, attached=False):  # these give the stored numbers no gradient
-            states = [self.engine.advance(state, batch, self.inner) for state in states]
+            state = self.engine.advance(state, batch, self.inner)
         batches, outer = list(self._inner_batches(window, attached=True)), self._outer_loss()
-        results = [self.engine.window_gradient(state, batches, self.inner, outer) for state in states]
-        images = [torch.stack(parts).mean(0) for parts in zip(*(r.images for r in results), strict=True)]
-        labels = [None if g[0] is None else torch.stack(g).mean(0) for g in zip(*(r.labels for r in results), strict=True)]  # type: ignore[arg-type]
-        self._descend(batches, images, labels)
-        return sum(r.loss for r in results) / count
+        found = self.engine.window_gradient(state, batches, self.inner, outer)
+        self._descend(batches, found.images, found.labels)
+        return found.loss
 
     def _draw_window(self) -> tuple[int, int]:
         """Return the steps before the window and the window's length for this outer step."""

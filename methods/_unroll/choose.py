@@ -11,14 +11,14 @@ from bench import BenchError
 from bench.nn import native
 from bench.nn.convnet_eager import EagerConvNet
 from bench.nn.convnet_native import NativeConvNet
-from bench.nn.networks import ConvNet
+from bench.nn.networks import ConvNet, ensemble_mode
 
 from .compiled import CompiledGradients
 from .eager import EagerGradients
 from .generic import AutogradGradients
 from .inner import FlatLayout
 from .plain import PlainEngine
-from .sweep import TAPE_BUDGET, SweepEngine
+from .sweep import TAPE_BUDGET, OneByOne, SweepEngine
 
 EngineName = Literal["auto", "plain", "generic", "eager", "cpp"]
 Engine = PlainEngine | SweepEngine
@@ -63,11 +63,12 @@ def choose_engine(
         raise BenchError(f"engine {name} only does a ConvNet, found a {type(network).__name__}; use engine generic")
     if name == "eager":
         written_out = EagerGradients(EagerConvNet(network), layout, shape[1:], AutogradGradients.of(network, layout))
-        return SweepEngine(network, layout, written_out, name, tape_budget)
+        grouped = device.type != "cpu" or ensemble_mode(network) == "grouped"
+        return SweepEngine(network, layout, written_out if grouped else OneByOne(written_out), name, tape_budget)
     reason = _no_compiled(device, dtype)
     if reason:
         raise BenchError(f"engine cpp cannot be used: {reason}")
-    return SweepEngine(network, layout, CompiledGradients(NativeConvNet(network, shape, dtype)), name, tape_budget)
+    return SweepEngine(network, layout, OneByOne(CompiledGradients(NativeConvNet(network, shape, dtype))), name, tape_budget)
 
 
 def engine_note() -> str:

@@ -65,12 +65,12 @@ class CompiledGradients:
     net: NativeConvNet
 
     def pack(self, theta: Tensor) -> Tensor:
-        """Bring (P,) numbers into the kernels' order."""
-        return self.net.pack(theta)
+        """Bring (K, P) numbers into the kernels' order."""
+        return torch.stack([self.net.pack(student) for student in theta])
 
     def unpack(self, packed: Tensor) -> Tensor:
         """Undo ``pack``."""
-        return self.net.unpack(packed)
+        return torch.stack([self.net.unpack(student) for student in packed])
 
     def optimizer(self, inner: Inner) -> Inner | CompiledAdam:
         """Return Adam in one pass; SGD is as it is."""
@@ -80,10 +80,12 @@ class CompiledGradients:
         """Return the size of the activations of so many images."""
         return self.net.tape_bytes(images)
 
-    def gradient(self, theta: Tensor, batch: Batch, keep: bool = False) -> tuple[Tensor, Tensor | None, float]:
-        """Return the packed gradient, the activations if asked to, and the loss."""
-        return self.net.gradient(theta, batch, keep)
+    def gradient(self, theta: Tensor, batch: Batch, keep: bool = False) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Return the packed gradient of one student, the activations if asked to, and the loss."""
+        gradient, tape, loss = self.net.gradient(theta[0], batch, keep)
+        return gradient.unsqueeze(0), tape, torch.tensor(loss, dtype=torch.float64)
 
     def product(self, theta: Tensor, direction: Tensor, batch: Batch, tape: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the gradients of ⟨∇loss, direction⟩ with respect to parameters, images and labels."""
-        return self.net.product(theta, direction, batch, tape)
+        """Return the gradients of ⟨∇loss, direction⟩ of one student with respect to parameters, images and labels."""
+        flat, images, labels = self.net.product(theta[0], direction[0], batch, tape)
+        return flat.unsqueeze(0), images, labels

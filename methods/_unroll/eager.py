@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from bench import Batch
 from bench.nn.convnet_eager import EagerConvNet, NetTape
-from bench.nn.networks import Parameters
 
 from .generic import AutogradGradients
 from .inner import FlatLayout
@@ -53,20 +51,17 @@ class EagerGradients:
             height, width = height // 2, width // 2
         return 4 * images * total
 
-    def gradient(self, theta: Tensor, batch: Batch, keep: bool = False) -> tuple[Tensor, NetTape | None, float]:
-        """Return the gradient, the activations if asked to, and the loss."""
+    def gradient(self, theta: Tensor, batch: Batch, keep: bool = False) -> tuple[Tensor, NetTape | None, Tensor]:
+        """Return the gradients, the activations if asked to, and the mean loss."""
         if not keep:  # PyTorch's own fused norm is faster where nothing of it is needed later
             return self.once.gradient(theta, batch)
-        found, tape, loss = self.net.gradient(self.layout.unflatten(theta), batch)
-        return self._flat(found), tape, float(loss)
+        found, tape, losses = self.net.gradient(self.layout.unflatten(theta), batch)
+        return self.layout.joined(found), tape, losses.mean()
 
     def product(self, theta: Tensor, direction: Tensor, batch: Batch, tape: NetTape | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the gradients of ⟨∇loss, direction⟩ with respect to parameters, images and labels."""
+        """See ``Gradients.product``."""
         parameters = self.layout.unflatten(theta)
         if tape is None:
             _, tape, _ = self.net.gradient(parameters, batch)
         found, images, labels = self.net.product(parameters, self.layout.unflatten(direction), batch, tape)
-        return self._flat(found), images, labels
-
-    def _flat(self, found: Parameters) -> Tensor:
-        return torch.cat([found[name].flatten() for name in self.layout.names])
+        return self.layout.joined(found), images, labels

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import Batch, BenchError
-from bench.nn.networks import forward
+from bench.nn.networks import shared_forward
 from bench.nn.students import soft_cross_entropy
 
 from .inner import FlatLayout
@@ -61,27 +61,31 @@ class AutogradGradients:
         """Return 0: nothing is kept."""
         return 0
 
-    def gradient(self, theta: Tensor, batch: Batch, keep: bool = False) -> tuple[Tensor, None, float]:
-        """Return the gradient, no tape, and the loss; large batches are cut by bytes."""
+    def gradient(self, theta: Tensor, batch: Batch, keep: bool = False) -> tuple[Tensor, None, Tensor]:
+        """Return the gradients, no tape, and the mean loss; large batches are cut by bytes."""
         leaf = theta.detach().requires_grad_()
         images, labels = batch.images.detach(), batch.labels.detach()
-        out, value = torch.zeros_like(theta), 0.0
+        out, value = torch.zeros_like(theta), theta.new_zeros(())
         size = len(images) if self.together else self._micro_batch(leaf, images, labels)
         for x, y in zip(images.split(size), labels.split(size), strict=True):
             with torch.enable_grad():
-                loss = soft_cross_entropy(forward(self.network, self.layout.unflatten(leaf), x), y) * (len(x) / len(images))
+                loss = self._loss(leaf, x, y) * (len(x) / len(images))
                 out += torch.autograd.grad(loss, leaf)[0]
-            value += float(loss.detach())
+            value += loss.detach() / len(theta)
         return out, None, value
 
     def product(self, theta: Tensor, direction: Tensor, batch: Batch, tape: None) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the gradients of ⟨∇loss, direction⟩ with respect to parameters, images and labels."""
+        """See ``Gradients.product``."""
         leaf, x, y = theta.detach().requires_grad_(), batch.images.detach().requires_grad_(), batch.labels.detach().requires_grad_()
         with torch.enable_grad():
-            loss = soft_cross_entropy(forward(self.network, self.layout.unflatten(leaf), x), y)
+            loss = self._loss(leaf, x, y)
             (gradient,) = torch.autograd.grad(loss, leaf, create_graph=True)
             flat, images, labels = torch.autograd.grad(gradient, (leaf, x, y), direction)
         return flat, images, labels
+
+    def _loss(self, theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the sum of the students' losses, of which each gets the gradient of its own."""
+        return soft_cross_entropy(shared_forward(self.network, self.layout.unflatten(theta), images), labels)
 
     def _micro_batch(self, theta: Tensor, images: Tensor, labels: Tensor) -> int:
         """Return how many images keep autograd's saved tensors within the budget, from what one image makes it save."""
@@ -96,5 +100,5 @@ class AutogradGradients:
             return tensor
 
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-            soft_cross_entropy(forward(self.network, self.layout.unflatten(theta), images[:1]), labels[:1])
+            self._loss(theta, images[:1], labels[:1])
         return max(1, budget // max(1, saved))

@@ -1,8 +1,12 @@
-"""The student's optimizer on one flat vector: its step, its step with a graph, and its step in reverse."""
+"""The students' optimizer on flat vectors: its step, its step with a graph, and its step in reverse.
+
+It acts number by number, so K students are one (K, P) state. The number of the step may be a tensor, for engines whose
+steps are recorded once and played back (``graphs``).
+"""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -12,21 +16,23 @@ from torch import Tensor
 from bench.nn.adam import AdamConstants, Epsilon
 from bench.nn.networks import Parameters
 
+Step = int | Tensor
+
 
 class AdamState(NamedTuple):
-    """State of Adam for P parameters; as a cotangent, the gradients with respect to each entry.
+    """State of Adam for K students of P parameters; as a cotangent, the gradients with respect to each entry.
 
     Attributes:
-        theta: (P,) parameters.
-        first: (P,) running mean of gradients.
-        second: (P,) running mean of squared gradients.
-        step: number of steps taken.
+        theta: (K, P) parameters.
+        first: (K, P) running mean of gradients.
+        second: (K, P) running mean of squared gradients.
+        step: number of steps taken, of type float64 if it is a tensor.
     """
 
     theta: Tensor
     first: Tensor
     second: Tensor
-    step: int
+    step: Step
 
     def detach(self) -> AdamState:
         """Cut the graph and keep the numbers, moments included."""
@@ -34,17 +40,17 @@ class AdamState(NamedTuple):
 
 
 class SGDState(NamedTuple):
-    """State of SGD for P parameters; as a cotangent, the gradients with respect to each entry.
+    """State of SGD for K students of P parameters; as a cotangent, the gradients with respect to each entry.
 
     Attributes:
-        theta: (P,) parameters.
-        velocity: (P,) running sum of gradients.
-        step: number of steps taken.
+        theta: (K, P) parameters.
+        velocity: (K, P) running sum of gradients.
+        step: number of steps taken, of type float64 if it is a tensor.
     """
 
     theta: Tensor
     velocity: Tensor
-    step: int
+    step: Step
 
     def detach(self) -> SGDState:
         """Cut the graph and keep the numbers, velocity included."""
@@ -76,19 +82,15 @@ class InnerAdam:
         return AdamState(theta, torch.zeros_like(theta), torch.zeros_like(theta), 0)
 
     def update(self, state: AdamState, gradient: Tensor, lr: Tensor | None = None) -> AdamState:
-        """Take one step along ``gradient`` (P,), differentiably, also with respect to ``lr`` if it is given."""
+        """Take one step along ``gradient`` (K, P), differentiably, also with respect to ``lr`` if it is given."""
         step = state.step + 1
         rate = self.lr if lr is None else lr
         first = self.beta1 * state.first + (1.0 - self.beta1) * gradient
         second = self.beta2 * state.second + (1.0 - self.beta2) * gradient * gradient
-        correction1, correction2 = 1.0 - self.beta1**step, 1.0 - self.beta2**step
+        scale, eps = self.constants(step)[:2]
         positive = second > 0
         root = torch.where(positive, torch.where(positive, second, torch.ones_like(second)).sqrt(), torch.zeros_like(second))
-        if self.epsilon == "torch":
-            change = (rate / correction1) * first / (root / math.sqrt(correction2) + self.eps)
-        else:
-            change = (rate * math.sqrt(correction2) / correction1) * first / (root + self.eps)
-        return AdamState(state.theta - change, first, second, step)
+        return AdamState(state.theta - (rate * scale) * first / (root + eps), first, second, step)
 
     @torch.no_grad()
     def update_in_place(self, state: AdamState, gradient: Tensor) -> AdamState:
@@ -96,7 +98,7 @@ class InnerAdam:
         scale, eps = self.constants(state.step + 1)[:2]
         state.first.mul_(self.beta1).add_(gradient, alpha=1.0 - self.beta1)
         state.second.mul_(self.beta2).addcmul_(gradient, gradient, value=1.0 - self.beta2)
-        state.theta.addcdiv_(state.first, state.second.sqrt().add_(eps), value=-self.lr * scale)
+        state.theta.sub_(state.first.div(state.second.sqrt().add_(eps)).mul_(self.lr * scale))
         return state._replace(step=state.step + 1)
 
     @torch.no_grad()
@@ -109,7 +111,7 @@ class InnerAdam:
         return AdamState(theta, torch.zeros_like(theta), torch.zeros_like(theta), 0)
 
     @torch.no_grad()
-    def reverse(self, after: AdamState, gradient: Tensor, bar: AdamState) -> tuple[Tensor, AdamState, float]:
+    def reverse(self, after: AdamState, gradient: Tensor, bar: AdamState) -> tuple[Tensor, AdamState, Tensor]:
         """Carry a cotangent back through one step.
 
         With s = √v′ and both conventions written as θ′ = θ − α·k·m′/(s + ε′), d = 1/(s + ε′):
@@ -117,25 +119,25 @@ class InnerAdam:
 
         Args:
             after: the state after the step.
-            gradient: (P,) what the step went along.
+            gradient: (K, P) what the step went along.
             bar: cotangent of ``after``.
 
         Returns:
             Cotangent of the gradient, cotangent of the state before (without what flows through the gradient), and
-            the step's part of the learning rate's gradient.
+            the step's part of the learning rate's gradient (a scalar).
         """
         scale, eps = self.constants(after.step)[:2]
         root = after.second.sqrt()
         inverse = (root + eps).reciprocal_()
         slope = bar.theta * inverse  # θ̄·d
         moved = slope * after.first  # θ̄·m′·d
-        first = bar.first.add(slope, alpha=-self.lr * scale)
+        first = bar.first - slope.mul_(self.lr * scale)
         curve = (moved * inverse).div_(root).masked_fill_(root == 0, 0.0)
-        second = bar.second.add(curve, alpha=0.5 * self.lr * scale)
+        second = curve.mul_(0.5 * self.lr * scale).add_(bar.second)
         through = (gradient * second).mul_(2.0 * (1.0 - self.beta2)).add_(first, alpha=1.0 - self.beta1)
-        return through, AdamState(bar.theta, first.mul_(self.beta1), second.mul_(self.beta2), 0), -scale * float(moved.sum())
+        return through, AdamState(bar.theta, first.mul_(self.beta1), second.mul_(self.beta2), 0), moved.sum() * -scale
 
-    def constants(self, step: int) -> AdamConstants:
+    def constants(self, step: Step) -> AdamConstants:
         """Return the numbers of step ``step`` (the first is 1)."""
         return AdamConstants.at(step, self.epsilon, self.eps, self.beta1, self.beta2)
 
@@ -160,7 +162,7 @@ class InnerSGD:
         return SGDState(theta, torch.zeros_like(theta), 0)
 
     def update(self, state: SGDState, gradient: Tensor, lr: Tensor | None = None) -> SGDState:
-        """Take one step along ``gradient`` (P,), differentiably, also with respect to ``lr`` if it is given."""
+        """Take one step along ``gradient`` (K, P), differentiably, also with respect to ``lr`` if it is given."""
         velocity = self.momentum * state.velocity + gradient + self.weight_decay * state.theta
         return SGDState(state.theta - (self.lr if lr is None else lr) * velocity, velocity, state.step + 1)
 
@@ -181,14 +183,14 @@ class InnerSGD:
         return SGDState(theta, torch.zeros_like(theta), 0)
 
     @torch.no_grad()
-    def reverse(self, after: SGDState, gradient: Tensor | None, bar: SGDState) -> tuple[Tensor, SGDState, float]:
+    def reverse(self, after: SGDState, gradient: Tensor | None, bar: SGDState) -> tuple[Tensor, SGDState, Tensor]:
         """Carry a cotangent back through one step; see ``InnerAdam.reverse``.
 
         ū′ −= α·θ̄, ḡ = ū′, θ̄ += λ·ū′, ū = μ·ū′, ᾱ −= ⟨θ̄, u′⟩. The gradient's value does not enter.
         """
         velocity = bar.velocity.add(bar.theta, alpha=-self.lr)
         theta = bar.theta.add(velocity, alpha=self.weight_decay)
-        return velocity, SGDState(theta, velocity * self.momentum, 0), -float(bar.theta @ after.velocity)
+        return velocity, SGDState(theta, velocity * self.momentum, 0), -(bar.theta * after.velocity).sum()
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,15 @@ class FlatLayout:
         """Concatenate in this layout's order, whatever the order of ``parameters``."""
         return torch.cat([parameters[name].flatten() for name in self.names])
 
+    def stacked(self, students: Sequence[Parameters]) -> Tensor:
+        """Return the (K, P) parameters of K students."""
+        return torch.stack([self.ordered(parameters) for parameters in students])
+
+    def joined(self, stacked: Parameters) -> Tensor:
+        """Concatenate stacked (K, ...) parameters into (K, P)."""
+        return torch.cat([stacked[name].flatten(1) for name in self.names], 1)
+
     def unflatten(self, theta: Tensor) -> Parameters:
-        """Return views of ``theta`` in the parameters' shapes; one split, so that its gradient is one concatenation."""
-        parts = theta.split_with_sizes([shape.numel() for shape in self.shapes])
-        return {name: part.view(shape) for name, part, shape in zip(self.names, parts, self.shapes, strict=True)}
+        """Return views of ``theta`` (P,) or (K, P) in the parameters' shapes; one split, so that its gradient is one concatenation."""
+        parts = theta.split_with_sizes([shape.numel() for shape in self.shapes], -1)
+        return {name: part.unflatten(-1, shape) for name, part, shape in zip(self.names, parts, self.shapes, strict=True)}

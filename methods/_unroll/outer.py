@@ -46,7 +46,7 @@ class ExpertDistance:
     start: Tensor
 
     def __call__(self, theta: Tensor) -> Tensor:
-        """Return the loss of the student's final (P,) parameters."""
+        """Return the loss of a student's final (P,) parameters."""
         return (theta - self.target).square().sum() / (self.start - self.target).square().sum()
 
 
@@ -54,18 +54,20 @@ OuterLoss = RealBatchLoss | ExpertDistance | Callable[[Parameters], Tensor]
 
 
 def outer_value(loss: OuterLoss, network: nn.Module, layout: FlatLayout, theta: Tensor) -> Tensor:
-    """Evaluate any outer loss as a differentiable function of the flat parameters, in one piece."""
+    """Evaluate any outer loss, averaged over students, as a differentiable function of (K, P) parameters, in one piece."""
+    return torch.stack([_one_value(loss, network, layout, student) for student in theta]).mean()
+
+
+def _one_value(loss: OuterLoss, network: nn.Module, layout: FlatLayout, theta: Tensor) -> Tensor:
     if isinstance(loss, RealBatchLoss):
         return soft_cross_entropy(forward(network, layout.unflatten(theta), loss.images), loss.labels)
-    if isinstance(loss, ExpertDistance):
-        return loss(theta)
-    return loss(layout.unflatten(theta))
+    return loss(theta) if isinstance(loss, ExpertDistance) else loss(layout.unflatten(theta))
 
 
-def outer_gradient(loss: OuterLoss, network: nn.Module, layout: FlatLayout, theta: Tensor) -> tuple[float, Tensor]:
-    """Return value and gradient of an outer loss in one piece."""
+def outer_gradient(loss: OuterLoss, network: nn.Module, layout: FlatLayout, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """Return value (a scalar) and gradient of an outer loss in one piece."""
     leaf = theta.detach().requires_grad_()
     with torch.enable_grad():
         value = outer_value(loss, network, layout, leaf)
         (gradient,) = torch.autograd.grad(value, leaf)
-    return float(value.detach()), gradient
+    return value.detach(), gradient

@@ -28,10 +28,10 @@ class WindowGradient:
     """Value and gradient of an outer loss after a window of inner steps.
 
     Attributes:
-        loss: the outer loss.
+        loss: the outer loss, averaged over the students as is everything below.
         images: gradient of every inner batch's images, in order.
         labels: gradient of every inner batch's labels, or ``None`` where they need none.
-        theta: (P,) gradient of the parameters at the start of the window, in the network's order.
+        theta: (K, P) gradient of the parameters at the start of the window, in the network's order.
         lr: gradient of the inner learning rate.
     """
 
@@ -45,7 +45,7 @@ class WindowGradient:
 def advance(network: nn.Module, layout: FlatLayout, state: State, batch: Batch, inner: Inner) -> State:
     """Take one inner step on ``batch`` without keeping a graph; the batch gets no gradient."""
     theta = state.theta.detach().requires_grad_()
-    loss = soft_cross_entropy(forward(network, layout.unflatten(theta), batch.images.detach()), batch.labels.detach())
+    loss = _students_loss(network, layout, theta, batch.images.detach(), batch.labels.detach())
     (gradient,) = torch.autograd.grad(loss, theta)
     return inner.update_in_place(state, gradient)  # type: ignore[arg-type, return-value]
 
@@ -58,10 +58,11 @@ def window_gradient(
     Args:
         network: the student.
         layout: how its parameters lie in the flat vector.
-        start: parameters and moments at the start of the window; taken as constants but for ``theta``'s gradient.
+        start: parameters and moments of K students at the start of the window; taken as constants but for ``theta``'s
+            gradient.
         batches: inner minibatches in order; gradients are with respect to them. Labels get one if they require it.
         inner: the student's optimizer.
-        outer_loss: see ``OuterLoss``; a plain function maps the final parameters to a scalar.
+        outer_loss: see ``OuterLoss``; a plain function maps one student's final parameters to a scalar.
     """
     theta = start.theta.detach().requires_grad_()
     lr = torch.tensor(inner.lr, dtype=theta.dtype, device=theta.device, requires_grad=True)
@@ -75,7 +76,7 @@ def window_gradient(
         images.append(x)
         labels.append(y if y.requires_grad else None)
         leaves += [x, y] if y.requires_grad else [x]
-        loss = soft_cross_entropy(forward(network, layout.unflatten(state.theta), x), y)
+        loss = _students_loss(network, layout, state.theta, x, y)
         (gradient,) = torch.autograd.grad(loss, state.theta, create_graph=True)
         state = inner.update(state, gradient, lr)  # type: ignore[arg-type]
     final = outer_value(outer_loss, network, layout, state.theta)
@@ -87,6 +88,11 @@ def window_gradient(
         theta=gradients[id(theta)],
         lr=float(gradients[id(lr)]),
     )
+
+
+def _students_loss(network: nn.Module, layout: FlatLayout, theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+    """Return the sum of the students' losses, one student after another; each gets the gradient of its own."""
+    return torch.stack([soft_cross_entropy(forward(network, layout.unflatten(student), images), labels) for student in theta]).sum()
 
 
 @dataclass(frozen=True)
@@ -102,9 +108,9 @@ class PlainEngine:
     layout: FlatLayout
     name: ClassVar[str] = "plain"
 
-    def start(self, parameters: Parameters, inner: Inner) -> State:
+    def start(self, students: Sequence[Parameters], inner: Inner) -> State:
         """Return the state before the first step; it is this engine's own and only ``advance`` may change it."""
-        return inner.start(self.layout.ordered(parameters))
+        return inner.start(self.layout.stacked(students))
 
     def advance(self, state: State, batch: Batch, inner: Inner) -> State:
         """Take one inner step without a gradient for the batch; the given state must not be used again."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from bench import Batch
@@ -25,13 +26,14 @@ TAPE_BUDGET = 32 << 20  # small networks keep every step; large ones recompute m
 
 
 class Gradients(Protocol[Tape]):
-    """First and second derivatives of the inner loss at flat parameters.
+    """First and second derivatives of the inner losses of K students at flat parameters (K, P).
 
-    Vectors may be ``pack``ed in an order of the implementation's own, as optimizers act number by number.
+    All students see the same batch. Vectors may be ``pack``ed in an order of the implementation's own, as optimizers act
+    number by number.
     """
 
     def pack(self, theta: Tensor) -> Tensor:
-        """Bring (P,) numbers from the network's order into this object's."""
+        """Bring (K, P) numbers from the network's order into this object's."""
         ...
 
     def unpack(self, packed: Tensor) -> Tensor:
@@ -43,16 +45,65 @@ class Gradients(Protocol[Tape]):
         ...
 
     def tape_bytes(self, images: int) -> int:
-        """Return the size of the tape of a batch of so many images, 0 if none is ever kept."""
+        """Return the size of one student's tape of a batch of so many images, 0 if none is ever kept."""
         ...
 
-    def gradient(self, theta: Tensor, batch: Batch, keep: bool = False) -> tuple[Tensor, Tape | None, float]:
-        """Return the gradient of the loss, what is kept for ``product`` if asked to, and the loss."""
+    def gradient(self, theta: Tensor, batch: Batch, keep: bool = False) -> tuple[Tensor, Tape | None, Tensor]:
+        """Return every student's gradient of its loss, what is kept for ``product`` if asked to, and the mean loss."""
         ...
 
     def product(self, theta: Tensor, direction: Tensor, batch: Batch, tape: Tape | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the gradients of ⟨∇loss, direction⟩ with respect to parameters, images and labels."""
+        """Return the gradients of Σ ⟨∇loss, direction⟩ over students with respect to parameters, images and labels."""
         ...
+
+
+@dataclass(frozen=True)
+class OneByOne(Generic[Tape]):
+    """Derivatives of several students by what does one at a time as well as many: on a CPU, everything but small layers.
+
+    Attributes:
+        one: derivatives at (1, P).
+    """
+
+    one: Gradients[Tape]
+
+    def pack(self, theta: Tensor) -> Tensor:
+        """See ``Gradients``."""
+        return self.one.pack(theta)
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        """See ``Gradients``."""
+        return self.one.unpack(packed)
+
+    def optimizer(self, inner: Inner) -> Any:
+        """See ``Gradients``."""
+        return self.one.optimizer(inner)
+
+    def tape_bytes(self, images: int) -> int:
+        """See ``Gradients``."""
+        return self.one.tape_bytes(images)
+
+    def gradient(self, theta: Tensor, batch: Batch, keep: bool = False) -> tuple[Tensor, list[Tape | None], Tensor]:
+        """See ``Gradients``; the tape is a list."""
+        found = [self.one.gradient(student, batch, keep) for student in theta.split(1)]
+        return _joined([g for g, _, _ in found]), [tape for _, tape, _ in found], torch.stack([loss for _, _, loss in found]).mean()
+
+    def product(self, theta: Tensor, direction: Tensor, batch: Batch, tape: list[Tape | None] | None) -> tuple[Tensor, Tensor, Tensor]:
+        """See ``Gradients``."""
+        found = [
+            self.one.product(student, along, batch, kept)
+            for student, along, kept in zip(theta.split(1), direction.split(1), tape or [None] * len(theta), strict=True)
+        ]
+        flat, images, labels = zip(*found, strict=True)
+        return _joined(flat), _summed(images), _summed(labels)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+def _summed(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.stack(list(parts)).sum(0)
 
 
 class _Step(NamedTuple, Generic[Tape]):
@@ -80,9 +131,9 @@ class SweepEngine:
     name: str
     tape_budget: int = TAPE_BUDGET
 
-    def start(self, parameters: Parameters, inner: Inner) -> State:
+    def start(self, students: Sequence[Parameters], inner: Inner) -> State:
         """Return the state before the first step; it is this engine's own and only ``advance`` may change it."""
-        return inner.start(self.gradients.pack(self.layout.ordered(parameters)))
+        return inner.start(self.gradients.pack(self.layout.stacked(students)))
 
     def advance(self, state: State, batch: Batch, inner: Inner) -> State:
         """Take one inner step without a gradient for the batch; the given state must not be used again."""
@@ -93,8 +144,8 @@ class SweepEngine:
         """Train ``len(batches)`` steps from ``start`` and differentiate ``outer_loss``; see ``plain.window_gradient``."""
         optimizer = self.gradients.optimizer(inner)
         steps, last = self._forwards(start, batches, optimizer)
-        loss, theta_bar = self._outer(outer_loss, last)
-        bar, rate = optimizer.cotangent(theta_bar), 0.0
+        loss, theta_bar = self.outer(outer_loss, last)
+        bar, rate = optimizer.cotangent(theta_bar), last.new_zeros((), dtype=torch.float64)
         images: list[Tensor] = []
         labels: list[Tensor | None] = []
         for batch in reversed(batches):
@@ -105,13 +156,13 @@ class SweepEngine:
             rate += part
             images.append(x)
             labels.append(y if batch.labels.requires_grad else None)
-        return WindowGradient(loss, images[::-1], labels[::-1], self.gradients.unpack(bar.theta), rate)
+        return WindowGradient(float(loss), images[::-1], labels[::-1], self.gradients.unpack(bar.theta), float(rate))
 
     def _forwards(self, start: Any, batches: Sequence[Batch], optimizer: Any) -> tuple[list[_Step[Any]], Tensor]:
         steps: list[_Step[Any]] = []
         state, room = start.detach(), self.tape_budget
         for batch in batches:
-            size = self.gradients.tape_bytes(len(batch.images))
+            size = self.gradients.tape_bytes(len(batch.images)) * len(state.theta)
             keep = 0 < size <= room
             room -= size if keep else 0
             gradient, tape, _ = self.gradients.gradient(state.theta, batch, keep=keep)
@@ -121,9 +172,10 @@ class SweepEngine:
             state = after
         return steps, state.theta
 
-    def _outer(self, loss: OuterLoss, theta: Tensor) -> tuple[float, Tensor]:
+    def outer(self, loss: OuterLoss, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the outer loss, averaged over students, and its gradient with respect to their final parameters."""
         if isinstance(loss, RealBatchLoss):
             gradient, _, value = self.gradients.gradient(theta, loss.batch)
-            return value, gradient
+            return value, gradient.div_(len(theta))
         value, flat = outer_gradient(loss, self.network, self.layout, self.gradients.unpack(theta))
         return value, self.gradients.pack(flat)

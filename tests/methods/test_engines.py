@@ -55,7 +55,7 @@ def gradient(network, spec, engine, inner, drawn, outer=None, prefix=0, budget=1
     parameters, batches, real = drawn
     dtype = next(iter(parameters.values())).dtype
     made = choose_engine(network, spec.shape, dtype=dtype, engine=engine, tape_budget=budget)
-    state = made.start(parameters, inner)
+    state = made.start([parameters], inner)
     for batch in batches[:prefix]:
         state = made.advance(state, batch, inner)
     return made.window_gradient(state, batches[prefix:], inner, outer or real)
@@ -175,7 +175,7 @@ def test_single_precision_is_no_worse_than_the_plain_unroll_s(engine):
     truth = gradient(network, spec, "plain", inner, wide, prefix=prefix)
     # The window starts from the same state for all, so that only its own rounding is compared.
     made = choose_engine(network, spec.shape, dtype=torch.float64, engine="plain")
-    state = made.start(wide[0], inner)
+    state = made.start([wide[0]], inner)
     for batch in wide[1][:prefix]:
         state = made.advance(state, batch, inner)
 
@@ -306,6 +306,29 @@ def test_a_poster_of_overlapping_patches_with_learned_labels(engine):
         assert float((mine - other).norm() / other.norm()) < 1e-8
 
 
+@pytest.mark.parametrize("name", ["convnet-d2-w4", "convnet-d1-w66"])  # grouped, and one after another
+@pytest.mark.parametrize("inner", [InnerAdam(0.01), InnerSGD(0.05, momentum=0.9, weight_decay=0.02)], ids=["adam", "sgd"])
+@pytest.mark.parametrize("engine", ["plain", "generic", "eager", "cpp"])
+def test_several_students_at_once_give_the_mean_of_their_gradients(engine, inner, name):
+    need(engine)
+    spec = spec_of((2, 8, 8))
+    network = build_network(name, spec)
+    _, batches, real = problem(network, spec, 4)
+    students = [problem(network, spec, 0, seed=seed)[0] for seed in (5, 6, 7)]
+    made = choose_engine(network, spec.shape, dtype=torch.float64, engine=engine, tape_budget=60_000)
+    state = made.start(students, inner)
+    for batch in batches[:1]:
+        state = made.advance(state, batch, inner)
+    found = made.window_gradient(state, batches[1:], inner, real)
+    apart = [gradient(network, spec, "plain", inner, (student, batches, real), prefix=1) for student in students]
+    assert found.loss == pytest.approx(sum(one.loss for one in apart) / 3, rel=1e-10)
+    assert found.lr == pytest.approx(sum(one.lr for one in apart) / 3, rel=1e-8)
+    torch.testing.assert_close(found.theta, torch.cat([one.theta for one in apart]) / 3, rtol=1e-8, atol=1e-14)
+    for part in ("images", "labels"):
+        for k, mine in enumerate(getattr(found, part)):
+            torch.testing.assert_close(mine, sum(getattr(one, part)[k] for one in apart) / 3, rtol=1e-8, atol=1e-14)
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("engine", ["plain", "generic", "eager", "auto"])
@@ -316,7 +339,7 @@ def test_engines_on_a_gpu_agree_with_the_plain_unroll_on_the_cpu(engine):
     expected = gradient(network, spec, "plain", InnerAdam(0.01), (parameters, batches, real))
     made = choose_engine(network, spec.shape, device, torch.float64, engine)
     there = [Batch(b.images.to(device), b.labels.detach().to(device).requires_grad_()) for b in batches]
-    state = made.start({key: p.to(device) for key, p in parameters.items()}, InnerAdam(0.01))
+    state = made.start([{key: p.to(device) for key, p in parameters.items()}], InnerAdam(0.01))
     found = made.window_gradient(state, there, InnerAdam(0.01), RealBatchLoss(real.images.to(device), real.labels.to(device)))
     for mine, other in zip([*found.images, *found.labels, found.theta], [*expected.images, *expected.labels, expected.theta], strict=True):
         assert float((mine.cpu() - other).norm() / other.norm()) < 1e-8

@@ -34,7 +34,7 @@ def problem(seed: int, images: int = 4, steps: int = 3):
 
 def engine_gradient(parameters, batches, real, inner, prefix=0):
     layout = FlatLayout.of(parameters)
-    state = inner.start(layout.flatten(parameters))
+    state = inner.start(layout.stacked([parameters]))
     for batch in batches[:prefix]:
         state = advance(NETWORK, layout, state, batch, inner)
     return window_gradient(

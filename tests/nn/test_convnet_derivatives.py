@@ -13,7 +13,7 @@ from bench import Batch, Spec
 from bench.nn import native
 from bench.nn.convnet_eager import BlockTangent, EagerConvNet
 from bench.nn.convnet_native import NativeConvNet
-from bench.nn.networks import ConvNet, build_network, forward
+from bench.nn.networks import ConvNet, build_network, forward, stack
 from bench.nn.packing import Packing
 from bench.nn.students import soft_cross_entropy
 from bench.seeding import stream
@@ -59,10 +59,11 @@ def test_block_of_norm_relu_and_pooling(case: tuple[int, ...]) -> None:
         return F.avg_pool2d(F.relu(F.group_norm(z, inside, inputs[2], inputs[3])), 2)
 
     inputs, dots = (x, *(theta[k] for k in keys)), (x_dot, *(direction[k] for k in keys))
-    value, tape = derivatives._block_forward(theta, 0, x)
+    one, along = stack([theta]), stack([direction])
+    value, tape = derivatives._block_forward(one, 0, x)
     expected, expected_dot = torch.autograd.functional.jvp(block, inputs, dots)
     close(value, expected)
-    dot, tangent = derivatives._block_tangent(theta, direction, 0, tape, x_dot)
+    dot, tangent = derivatives._block_tangent(one, along, 0, tape, x_dot)
     close(dot, expected_dot)
 
     def gradients(*arguments: Tensor) -> tuple[Tensor, ...]:
@@ -71,15 +72,15 @@ def test_block_of_norm_relu_and_pooling(case: tuple[int, ...]) -> None:
     found: dict[str, Tensor] = {}
     tape = tape._replace(pooled=pooled)
     assert isinstance(tangent, BlockTangent)
-    image_dot = derivatives._block_second((theta, direction), 0, tape, tangent, pooled_dot, found)
+    image_dot = derivatives._block_second((one, along), 0, tape, tangent, pooled_dot, found)
     leaves = tuple(t.clone().requires_grad_() for t in (*inputs, pooled))
     first, second = torch.autograd.functional.jvp(gradients, leaves, (*dots, pooled_dot), strict=False)
-    for mine, other in zip((image_dot, *(found[k] for k in keys)), second, strict=True):
+    for mine, other in zip((image_dot, *(found[k][0] for k in keys)), second, strict=True):
         close(mine, other)
     found = {}
-    derivatives._block_backward(theta, 0, tape, found)
+    derivatives._block_backward(one, 0, tape, found)
     for key, other in zip(keys, first[1:], strict=True):
-        close(found[key], other)
+        close(found[key][0], other)
 
 
 @BRIEF
@@ -91,7 +92,7 @@ def test_linear_head_with_labels_of_any_mass(case: tuple[int, ...]) -> None:
     theta, direction = parameters_of(network, seed), {k: torch.zeros_like(v) for k, v in parameters_of(network, seed).items()}
     direction |= {k: drawn(seed + 9, *theta[k].shape) for k in ("head.weight", "head.bias")}
     batch = Batch(drawn(seed + 1, count, 1, 4, 4), drawn(seed + 2, count, classes))
-    compare(network, theta, direction, batch, EagerConvNet(network))
+    compare(network, [theta], [direction], batch, EagerConvNet(network))
 
 
 def autograd(network: ConvNet, theta: dict[str, Tensor], direction: dict[str, Tensor], batch: Batch) -> tuple[dict[str, Tensor], ...]:
@@ -105,16 +106,20 @@ def autograd(network: ConvNet, theta: dict[str, Tensor], direction: dict[str, Te
     return {key: g.detach() for key, g in first.items()}, dict(zip([*leaves, "images", "labels"], second, strict=True))
 
 
-def compare(network: ConvNet, theta: dict[str, Tensor], direction: dict[str, Tensor], batch: Batch, derivatives: EagerConvNet) -> None:
-    first, second = autograd(network, theta, direction, batch)
-    gradient, tape, loss = derivatives.gradient(theta, batch)
-    product, images, labels = derivatives.product(theta, direction, batch, tape)
-    close(loss, soft_cross_entropy(forward(network, theta, batch.images), batch.labels))
-    for key in theta:
-        close(gradient[key], first[key])
-        close(product[key], second[key])
-    close(images, second["images"])
-    close(labels, second["labels"])
+def compare(
+    network: ConvNet, thetas: list[dict[str, Tensor]], directions: list[dict[str, Tensor]], batch: Batch, derivatives: EagerConvNet
+) -> None:
+    """Students at once against autograd for one after another."""
+    apart = [autograd(network, theta, direction, batch) for theta, direction in zip(thetas, directions, strict=True)]
+    gradient, tape, losses = derivatives.gradient(stack(thetas), batch)
+    product, images, labels = derivatives.product(stack(thetas), stack(directions), batch, tape)
+    for k, (theta, (first, second)) in enumerate(zip(thetas, apart, strict=True)):
+        close(losses[k], soft_cross_entropy(forward(network, theta, batch.images), batch.labels))
+        for key in theta:
+            close(gradient[key][k], first[key])
+            close(product[key][k], second[key])
+    close(images, torch.stack([second["images"] for _, second in apart]).sum(0))
+    close(labels, torch.stack([second["labels"] for _, second in apart]).sum(0))
 
 
 NETWORKS = st.tuples(
@@ -123,10 +128,11 @@ NETWORKS = st.tuples(
 
 
 @BRIEF
-@given(NETWORKS, SIZES, SIZES)
-def test_whole_networks_written_out(case: tuple[int, ...], height: int, width: int) -> None:
-    network, theta, direction, batch = whole(case, height, width)
-    compare(network, theta, direction, batch, EagerConvNet(network))
+@given(NETWORKS, SIZES, SIZES, st.integers(1, 3))
+def test_whole_networks_written_out(case: tuple[int, ...], height: int, width: int, students: int) -> None:
+    network, _, _, batch = whole(case, height, width)
+    thetas, directions = ([parameters_of(network, case[-1] + base + 100 * k) for k in range(students)] for base in (0, 50))
+    compare(network, thetas, directions, batch, EagerConvNet(network))
 
 
 @BRIEF
