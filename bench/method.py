@@ -127,6 +127,7 @@ class Task:
         effort: fraction of the recipe's outer steps to take.
         open_space: fits a pixel space on ``train`` (or takes it from the cache); call it as ``task.space(name)``.
         on_report: called with ``(step, total, scalars)``.
+        on_note: called with facts about how the set is computed.
         on_checkpoint: keeps a dictionary of tensors from which ``distill`` can go on.
         resume_from: the last checkpoint of an interrupted run of this very cell, or ``None``.
         score: trains students on a set in another process and returns their mean validation accuracy.
@@ -141,6 +142,7 @@ class Task:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     effort: float = 1.0
     on_report: Callable[[int, int, Mapping[str, float]], None] = _ignore
+    on_note: Callable[[Mapping[str, str | float]], None] = _ignore
     on_checkpoint: Callable[[Mapping[str, Tensor]], None] = _ignore
     resume_from: Mapping[str, Tensor] | None = None
     score: Callable[[DistilledSet], float] | None = None
@@ -160,6 +162,10 @@ class Task:
     def report(self, step: int, total: int, **scalars: float) -> None:
         """Tell the progress bar and the log how far the distillation is."""
         self.on_report(step, total, scalars)
+
+    def note(self, **facts: str | float) -> None:
+        """Put facts about how the set is computed into the record (not into the set), e.g. ``engine`` or ``precision``."""
+        self.on_note(facts)
 
     def checkpoint(self, state: Mapping[str, Tensor]) -> None:
         """Offer a state to resume from; the suite decides how often one is really written."""

@@ -88,7 +88,8 @@ class Record:
         scores: every single score, see docs/results.md: ``final`` {step, test: [...], val: [...]}, ``checkpoints``
             [{step, test, val}], ``val_selected`` | null, ``test_best``, ``final_8bit`` {test}, ``n_test``, ``n_val``.
         training: ``network``, ``presented_examples``, ``student_steps`` and ``flops`` of one student.
-        distil: ``seconds`` the set took when it was made, ``outer_steps``, ``validate_calls``, ``peak_memory_mb``.
+        distil: ``seconds`` the set took when it was made, ``outer_steps``, ``validate_calls``, ``peak_memory_mb``,
+            ``device``, and ``computed``: what the method noted about how it computed, e.g. ``engine``.
         seconds: spent by this run: ``distil`` (0 if the set was re-used) and ``judge``.
         peak_memory_mb: of the judge's process.
         environment: versions, machine, threads, git commit.

@@ -91,9 +91,7 @@ class RatBPTT(TruncatedBPTT):
         method._initialise(images, task)
         loop = TruncatedBPTTLoop(method, task, images)
         loop.run()
-        return DistilledSet(
-            task.spec, images, method.student_recipe(len(images)), space=method.space, network=method.network, notes=loop.notes()
-        )
+        return DistilledSet(task.spec, images, method.student_recipe(len(images)), space=method.space, network=method.network)
 
     def _initialise(self, images: Images, task: Task) -> None:
         """Fill in class-sorted noise or real images; a subset starts with the labels of evenly spread classes."""

@@ -21,6 +21,7 @@ import torch
 from ..data import DataOptions, SplitName, load_dataset
 from ..distilled import DistilledSet
 from ..errors import BenchError, RejectedSet
+from ..nn.precision import exact_float32
 from ..registry import discover
 from .decoding import load_closed
 from .evaluate import validation_accuracy
@@ -152,6 +153,7 @@ def serve() -> None:
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)
         torch.set_num_threads(1)
+        exact_float32()
         setting = json.loads(sys.stdin.readline())
         _answer_all(setting, answers)
 

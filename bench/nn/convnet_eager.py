@@ -76,9 +76,14 @@ class EagerConvNet:
     its derivatives are exactly zero here.
     """
 
-    def __init__(self, network: ConvNet) -> None:
-        """Take over the sizes of ``network``."""
-        self.depth, self.width, self.paddings = network.depth, network.width, network.paddings
+    def __init__(self, network: ConvNet, cast: torch.dtype | None = None) -> None:
+        """Take over the sizes of ``network``.
+
+        Args:
+            network: the student.
+            cast: type to which inputs of convolutions and matrix products are rounded, or none; all else keeps its own.
+        """
+        self.depth, self.width, self.paddings, self.cast = network.depth, network.width, network.paddings, cast
 
     @torch.no_grad()
     def gradient(self, parameters: Parameters, batch: Batch) -> tuple[Parameters, NetTape, Tensor]:
@@ -90,12 +95,12 @@ class EagerConvNet:
             tapes.append(tape)
         weight = parameters["head.weight"]
         features = _by_student(x, len(weight))
-        log_p = F.log_softmax(torch.baddbmm(parameters["head.bias"].unsqueeze(1), features, weight.transpose(1, 2)), 2)
+        log_p = F.log_softmax(self._product(features, weight.transpose(1, 2)).add_(parameters["head.bias"].unsqueeze(1)), 2)
         losses = -(labels * log_p).sum(2).mean(1)
         p = log_p.exp()
         delta = (p * labels.sum(1, keepdim=True) - labels).div_(len(x))
-        out = {"head.weight": delta.transpose(1, 2) @ features, "head.bias": delta.sum(1)}
-        pooled = _by_image(delta @ weight, x.shape)
+        out = {"head.weight": self._product(delta.transpose(1, 2), features), "head.bias": delta.sum(1)}
+        pooled = _by_image(self._product(delta, weight), x.shape)
         for block in reversed(range(self.depth)):
             tapes[block] = tapes[block]._replace(pooled=pooled)
             pooled = self._block_backward(parameters, block, tapes[block], out)
@@ -113,15 +118,16 @@ class EagerConvNet:
         assert dot is not None  # a ConvNet has at least one block
         w, w_dot = parameters["head.weight"], direction["head.weight"]
         features_dot = _by_student(dot, len(w))
-        logits_dot = torch.baddbmm(direction["head.bias"].unsqueeze(1), tape.features, w_dot.transpose(1, 2))
-        logits_dot.baddbmm_(features_dot, w.transpose(1, 2))
+        logits_dot = self._product(tape.features, w_dot.transpose(1, 2)).add_(direction["head.bias"].unsqueeze(1))
+        logits_dot += self._product(features_dot, w.transpose(1, 2))
         moved = (logits_dot - (tape.p * logits_dot).sum(2, keepdim=True)).div_(count)
         delta_dot = tape.p * moved * labels.sum(1, keepdim=True)
         out = {
-            "head.weight": (delta_dot.transpose(1, 2) @ tape.features).baddbmm_(tape.delta.transpose(1, 2), features_dot),
+            "head.weight": self._product(delta_dot.transpose(1, 2), tape.features)
+            + self._product(tape.delta.transpose(1, 2), features_dot),
             "head.bias": delta_dot.sum(1),
         }
-        pooled_dot = _by_image((delta_dot @ w).baddbmm_(tape.delta, w_dot), dot.shape)
+        pooled_dot = _by_image(self._product(delta_dot, w) + self._product(tape.delta, w_dot), dot.shape)
         for block in reversed(range(self.depth)):
             pooled_dot = self._block_second((parameters, direction), block, tape.blocks[block], tangents[block], pooled_dot, out)
         return out, pooled_dot, -moved.sum(0)
@@ -192,16 +198,23 @@ class EagerConvNet:
 
     def _conv(self, block: int, x: Tensor, weights: Parameters) -> Tensor:
         kernel = weights[f"convs.{block}.weight"]
-        return F.conv2d(x, kernel.flatten(0, 1), padding=self.paddings[block], groups=_groups(block, kernel))
+        x_in, kernel_in = self._rounded(x), self._rounded(kernel.flatten(0, 1))
+        return F.conv2d(x_in, kernel_in, padding=self.paddings[block], groups=_groups(block, kernel)).to(x.dtype)
 
     def _conv_backward(self, block: int, z: Tensor, x: Tensor, weights: Parameters, image: bool, weight: bool) -> tuple[Tensor, Tensor]:
         """Return the gradients of input and weights, each only if asked for."""
         padding, kernel = [self.paddings[block]] * 2, weights[f"convs.{block}.weight"]
         wanted = [image, weight, False]
-        parts = torch.ops.aten.convolution_backward(
-            z, x, kernel.flatten(0, 1), None, [1, 1], padding, [1, 1], False, [0, 0], _groups(block, kernel), wanted
-        )
-        return parts[0], parts[1].view(kernel.shape) if weight else parts[1]
+        inputs = (self._rounded(t) for t in (z, x, kernel.flatten(0, 1)))
+        parts = torch.ops.aten.convolution_backward(*inputs, None, [1, 1], padding, [1, 1], False, [0, 0], _groups(block, kernel), wanted)
+        return parts[0].to(z.dtype) if image else parts[0], parts[1].view(kernel.shape).to(z.dtype) if weight else parts[1]
+
+    def _rounded(self, x: Tensor) -> Tensor:
+        return x if self.cast is None else x.to(self.cast)
+
+    def _product(self, one: Tensor, other: Tensor) -> Tensor:
+        """Return the matrix product of every student."""
+        return (self._rounded(one) @ self._rounded(other)).to(one.dtype)
 
 
 def _groups(block: int, kernel: Tensor) -> int:

@@ -10,6 +10,8 @@ from .numbers import escape
 
 #: Parts of an environment that change between runs without touching a number, or that are shown on their own.
 _APART = ("commit", "dirty", "cores")
+#: Parts that only some methods have.
+_OF_SOME = ("engine",)
 
 
 def environment_lines(records: Iterable[Record]) -> list[str]:
@@ -21,7 +23,7 @@ def environment_lines(records: Iterable[Record]) -> list[str]:
     found = [record.environment for record in records if record.environment]
     made = [_flatten(environment) for environment in found]
     names = sorted({name for one in made for name in one})
-    values = {name: sorted({one.get(name, "not recorded") for one in made}) for name in names}
+    values = {name: sorted({one.get(name, "not recorded") for one in made if name in one or name not in _OF_SOME}) for name in names}
     mixed = [f"{name}: {_few(several)}" for name, several in values.items() if len(several) > 1]
     shared = [f"{name} {one[0]}" for name, one in values.items() if len(one) == 1]
     commits = sorted({_commit(environment) for environment in found if environment.get("commit")})

@@ -28,7 +28,10 @@ def describe_record(record: Record, store: Store, program: str) -> str:
         parts.append(_section("audit", record.audit.items()))
     if record.training:
         parts.append(_section("one student", record.training.items()))
-    parts.append(_section("cost", [*record.distil.items(), *((f"{k} seconds, this run", v) for k, v in record.seconds.items())]))
+    cost = {name: value for name, value in record.distil.items() if name != "computed"}
+    if computed := record.distil.get("computed"):
+        parts.append(_section("how the set was computed", computed.items()))
+    parts.append(_section("cost", [*cost.items(), *((f"{k} seconds, this run", v) for k, v in record.seconds.items())]))
     parts.append(_section("environment", record.environment.items()))
     if record.traceback:
         parts.append("traceback\n" + _indented(record.traceback.splitlines()))

@@ -59,9 +59,11 @@ def _outcome(stage: str, payload: dict[str, Any], emit: Emit) -> dict[str, Any]:
     try:
         import torch
 
+        from ..nn.precision import exact_float32
         from . import worker
 
         torch.set_num_threads(1)
+        exact_float32()
         run = worker.distil_stage if stage == "distil" else worker.judge_stage
         return {"event": "end", "status": "ok", **run(payload, throttled(emit))}
     except RejectedSet as error:

@@ -59,6 +59,7 @@ def distil_stage(payload: Payload, report: Report) -> dict[str, Any]:
     validator = _validator(payload, cell, dataset, store)
     dataset = replace(dataset, val=None)  # from here on val images are in the validator's process only
     method = rebuild_method(METHODS[cell.method], cell.fields)
+    computed: dict[str, str | float] = {}
     task = Task(
         spec=dataset.spec,
         train=dataset.train,
@@ -69,6 +70,7 @@ def distil_stage(payload: Payload, report: Report) -> dict[str, Any]:
         device=torch.device(payload["device"]),
         effort=cell.effort,
         on_report=_logged(report),
+        on_note=computed.update,
         on_checkpoint=lambda state: checkpoint.offer(state, validator.calls if validator else 0),
         resume_from=resume_from,
         score=validator.score if validator else None,
@@ -90,6 +92,8 @@ def distil_stage(payload: Payload, report: Report) -> dict[str, Any]:
         "validate_calls": checkpoint.calls_before + (validator.calls if validator else 0),
         "peak_memory_mb": peak_memory_mb(),
         "code_hash": cell.code_hash,
+        "device": _device_name(payload["device"]),
+        "computed": computed,
         "environment": payload["environment"],
     }
     write_atomically(folder / "distil.json", json.dumps(info, indent=1, sort_keys=True) + "\n")
@@ -123,7 +127,13 @@ def judge_stage(payload: Payload, report: Report) -> dict[str, Any]:
     seconds = round(time.monotonic() - started, 3)
     record.seconds = {"distil": payload.get("distil_seconds", 0.0), "judge": seconds}
     record.peak_memory_mb = peak_memory_mb()
-    record.environment = {**payload["environment"], "device": _device_name(payload["device"]), "kernels": kernels(payload["device"])}
+    record.environment = {
+        **payload["environment"],
+        "device": _device_name(payload["device"]),
+        "kernels": kernels(payload["device"]),
+        "precision": "float32",
+        **{name: value for name, value in record.distil.get("computed", {}).items() if name in ("engine", "precision")},
+    }
     store.write(record)
     final = record.scores["final"]["test"]
     return {"seconds": seconds, "accuracy": sum(final) / len(final)}

@@ -11,7 +11,7 @@ import math
 from abc import ABC
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from bench import Batch, Method, Parameterization, Space, Spec, Task, TrainRecipe
 from bench.nn.augment import Augmentation, draw, join
 from bench.nn.networks import build_network, default_network, flops_per_image, initial_parameters
+from bench.nn.precision import Precision, rounding
 from bench.nn.spaces import default_space
 
-from .._unroll import EngineName, InnerAdam, RealBatchLoss, choose_engine, engine_note
+from .._unroll import EngineName, InnerAdam, RealBatchLoss, choose_engine, engine_facts
 from .outer_step import Clip, NormClip, OuterAdam
 
 Curriculum = Literal["random", "fixed", "forward", "length"]
@@ -59,9 +60,11 @@ class TruncatedBPTT(Method, ABC):
         networks_per_step: student networks per outer step, each freshly initialised, whose gradients are averaged.
         engine: how the unroll is differentiated; ``auto`` follows the fixed rule of ``choose_engine``. All engines are
             exact, so a result differs by rounding alone.
+        precision: how inputs of the unroll's convolutions and matrix products are rounded: ``float32`` (not at all),
+            ``tf32`` (a GPU's ten-bit mantissa) or ``bf16``. Students are judged in float32 whatever it is.
     """
 
-    unkeyed: ClassVar[frozenset[str]] = frozenset({"engine"})
+    unkeyed: ClassVar[frozenset[str]] = frozenset({"engine", "precision"})
 
     outer_iterations: int = 100_000
     window: int = 60
@@ -83,6 +86,7 @@ class TruncatedBPTT(Method, ABC):
     student_steps: int = 1000
     networks_per_step: int = 1
     engine: EngineName = "auto"
+    precision: Precision = "float32"
 
     def outer_steps(self) -> int:
         """Return the outer steps of the full recipe."""
@@ -137,7 +141,14 @@ class TruncatedBPTTLoop:
         self.real_labels = torch.nn.functional.one_hot(task.train.labels, task.spec.classes).to(self.real)
         self.network: nn.Module = build_network(method.network, task.spec)
         self.inner = InnerAdam(method.inner_lr, method.epsilon)
-        self.engine = choose_engine(self.network, task.spec.shape, task.device, engine=method.engine)
+        self.engine = choose_engine(
+            self.network,
+            task.spec.shape,
+            task.device,
+            engine=method.engine,
+            precision=method.precision,
+            work=method.loop_flops(task.spec, self._inner_count()) * task.effort,
+        )
         self.clip, self.outer, self.done = NormClip(method.clip), OuterAdam(), 0
         self.total = task.steps(method.outer_iterations)
         self.average: dict[str, Tensor] = {}
@@ -150,7 +161,8 @@ class TruncatedBPTTLoop:
         """Take all outer steps; afterwards the parameterization holds the distilled set."""
         self._resume()
         while self.done < self.total:
-            loss = self._outer_step()
+            with rounding(self.method.precision):
+                loss = self._outer_step()
             self.done += 1
             self._accumulate_average()
             self.task.report(self.done, self.total, loss=loss)
@@ -160,11 +172,7 @@ class TruncatedBPTTLoop:
             with torch.no_grad():
                 for key, tensor in self._trained().items():
                     tensor.copy_(self.average[key] / count)
-
-    def notes(self) -> dict[str, Any]:
-        """Return which engine differentiated the unroll, and why not the compiled one where it could have."""
-        why = engine_note() if self.engine.name != "cpp" and self.method.engine == "auto" else ""
-        return {"engine": self.engine.name} | ({"engine_note": why} if why else {})
+        self.task.note(precision=self.method.precision, **engine_facts(self.engine, self.method.engine, self.task.device))
 
     def _outer_step(self) -> float:
         prefix, window = self._draw_window()

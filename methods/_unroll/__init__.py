@@ -8,7 +8,7 @@ without touching an objective. The two functions of these names are the plain un
 from .choose import Engine as Engine
 from .choose import EngineName as EngineName
 from .choose import choose_engine as choose_engine
-from .choose import engine_note as engine_note
+from .choose import engine_facts as engine_facts
 from .inner import AdamState as AdamState
 from .inner import FlatLayout as FlatLayout
 from .inner import InnerAdam as InnerAdam

@@ -1,7 +1,8 @@
-"""Which engine differentiates a cell's unroll: a fixed rule on its own shapes, never on timing or caches."""
+"""Which engine differentiates a cell's unroll: a fixed rule on its own shapes and work, never on timing or caches."""
 
 from __future__ import annotations
 
+import os
 from typing import Literal, get_args
 
 import torch
@@ -12,16 +13,18 @@ from bench.nn import native
 from bench.nn.convnet_eager import EagerConvNet
 from bench.nn.convnet_native import NativeConvNet
 from bench.nn.networks import ConvNet, ensemble_mode
+from bench.nn.precision import Precision, compute_type
 
 from .compiled import CompiledGradients
 from .eager import EagerGradients
 from .generic import AutogradGradients
+from .graphs import GraphEngine
 from .inner import FlatLayout
 from .plain import PlainEngine
-from .sweep import TAPE_BUDGET, OneByOne, SweepEngine
+from .sweep import TAPE_BUDGET, TAPE_BUDGET_CUDA, OneByOne, SweepEngine
 
 EngineName = Literal["auto", "plain", "generic", "eager", "cpp"]
-Engine = PlainEngine | SweepEngine
+Engine = PlainEngine | SweepEngine | GraphEngine
 
 _EAGER_WIDTH = 64  # above it PyTorch's own double backward is as fast as the passes written in its operations
 
@@ -32,12 +35,15 @@ def choose_engine(
     device: torch.device | None = None,
     dtype: torch.dtype = torch.float32,
     engine: EngineName = "auto",
-    tape_budget: int = TAPE_BUDGET,
+    tape_budget: int | None = None,
+    precision: Precision = "float32",
+    work: float = 0.0,
 ) -> Engine:
     """Return the engine for a network on images of ``shape``.
 
     ``auto`` takes, in this order: ``cpp`` for a ConvNet on the CPU, if it can be built here; ``eager`` for a ConvNet
-    of at most 64 channels on the CPU and any ConvNet on a GPU; ``generic`` for everything else.
+    of at most 64 channels on the CPU and any ConvNet on a GPU; ``generic`` for everything else. On a GPU the steps of a
+    ConvNet are recorded as CUDA graphs, unless ``DDBENCH_CUDA_GRAPHS=0``.
 
     Args:
         network: the student; its parameters' names and shapes define the flat layout.
@@ -45,46 +51,69 @@ def choose_engine(
         device: where it is trained; none is the CPU.
         dtype: of parameters and images.
         engine: a name asks for one engine.
-        tape_budget: bytes of activations that a window may keep.
+        tape_budget: bytes of activations that a window may keep; none is 32 MB on a CPU and 4 GB on a GPU.
+        precision: how inputs of convolutions and matrix products are rounded. ``tf32`` is a setting of the process, which
+            the caller brings about (``bench.nn.precision.rounding``).
+        work: floating-point operations of the whole cell; 0 is unknown.
 
     Raises:
-        BenchError: the engine asked for does not exist, or cannot do this network.
+        BenchError: the engine asked for does not exist, or cannot do this network or precision.
     """
     device = device or torch.device("cpu")
-    if engine not in get_args(EngineName):
-        raise BenchError(f"engine '{engine}' does not exist; there are {', '.join(get_args(EngineName))}")
+    name = _automatic(network, device, dtype, precision) if engine == "auto" else engine
+    if sentence := _refusal(name, network, device, dtype, precision):
+        raise BenchError(sentence)
     layout = FlatLayout(tuple(n for n, _ in network.named_parameters()), tuple(p.shape for _, p in network.named_parameters()))
-    name = _automatic(network, device, dtype) if engine == "auto" else engine
     if name == "plain":
         return PlainEngine(network, layout)
-    if name == "generic":
-        return SweepEngine(network, layout, AutogradGradients.of(network, layout), name)
-    if not isinstance(network, ConvNet):
-        raise BenchError(f"engine {name} only does a ConvNet, found a {type(network).__name__}; use engine generic")
-    if name == "eager":
-        written_out = EagerGradients(EagerConvNet(network), layout, shape[1:], AutogradGradients.of(network, layout))
-        grouped = device.type != "cpu" or ensemble_mode(network) == "grouped"
-        return SweepEngine(network, layout, written_out if grouped else OneByOne(written_out), name, tape_budget)
-    reason = _no_compiled(device, dtype)
-    if reason:
-        raise BenchError(f"engine cpp cannot be used: {reason}")
-    return SweepEngine(network, layout, OneByOne(CompiledGradients(NativeConvNet(network, shape, dtype))), name, tape_budget)
+    cast = compute_type(precision)
+    by_autograd = AutogradGradients.of(network, layout, cast)
+    if not isinstance(network, ConvNet) or name == "generic":
+        return SweepEngine(network, layout, by_autograd, name)
+    if tape_budget is None:
+        tape_budget = TAPE_BUDGET if device.type == "cpu" else TAPE_BUDGET_CUDA
+    if name == "cpp":
+        return SweepEngine(network, layout, OneByOne(CompiledGradients(NativeConvNet(network, shape, dtype))), name, tape_budget)
+    written_out = EagerGradients(EagerConvNet(network, cast), layout, shape[1:], by_autograd)
+    grouped = device.type != "cpu" or ensemble_mode(network) == "grouped"
+    sweep = SweepEngine(network, layout, written_out if grouped else OneByOne(written_out), name, tape_budget)
+    recorded = device.type == "cuda" and os.environ.get("DDBENCH_CUDA_GRAPHS", "1") != "0"
+    return GraphEngine(sweep, device) if recorded else sweep
 
 
-def engine_note() -> str:
-    """Return why ``auto`` does without the compiled engine on this machine, or an empty string."""
-    return native.load()[1]
+def engine_facts(engine: Engine, asked: EngineName, device: torch.device) -> dict[str, str | float]:
+    """Return what a record should say about an engine: its name, and why ``auto`` did without the compiled kernels."""
+    facts: dict[str, str | float] = {"engine": engine.name}
+    if isinstance(engine, GraphEngine):
+        facts["cuda_graphs"] = "recorded"
+    if asked == "auto" and engine.name != "cpp" and device.type == "cpu" and native.load()[1]:
+        facts["engine_note"] = native.load()[1]
+    return facts
 
 
-def _automatic(network: nn.Module, device: torch.device, dtype: torch.dtype) -> EngineName:
+def _automatic(network: nn.Module, device: torch.device, dtype: torch.dtype, precision: Precision) -> EngineName:
     if not isinstance(network, ConvNet):
         return "generic"
-    if not _no_compiled(device, dtype):
+    if not _no_kernels(device, dtype, precision):
         return "cpp"
     return "eager" if network.width <= _EAGER_WIDTH or device.type != "cpu" else "generic"
 
 
-def _no_compiled(device: torch.device, dtype: torch.dtype) -> str:
-    if device.type != "cpu" or dtype not in (torch.float32, torch.float64):
-        return f"it computes in float32 or float64 on the CPU, asked for {dtype} on {device.type}"
+def _refusal(name: str, network: nn.Module, device: torch.device, dtype: torch.dtype, precision: Precision) -> str:
+    """Return a sentence if an engine does not exist or cannot do this, else an empty string."""
+    if name not in get_args(EngineName):
+        return f"engine '{name}' does not exist; there are {', '.join(get_args(EngineName))}"
+    if precision == "tf32" and device.type != "cuda":
+        return "precision tf32 was asked for on the CPU, which has none; use precision float32, or --device cuda"
+    if precision == "bf16" and name in ("plain", "cpp"):
+        return f"engine {name} cannot round to bf16; use engine auto, eager or generic"
+    if name not in ("plain", "generic") and not isinstance(network, ConvNet):
+        return f"engine {name} only does a ConvNet, found a {type(network).__name__}; use engine generic"
+    reason = _no_kernels(device, dtype, precision) if name == "cpp" else ""
+    return f"engine cpp cannot be used: {reason}" if reason else ""
+
+
+def _no_kernels(device: torch.device, dtype: torch.dtype, precision: Precision) -> str:
+    if device.type != "cpu" or dtype not in (torch.float32, torch.float64) or precision != "float32":
+        return f"it computes in float32 or float64 on the CPU, asked for {dtype} rounded to {precision} on {device.type}"
     return native.load()[1]

@@ -27,14 +27,16 @@ class AutogradGradients:
         network: any module whose output for an image is a row of logits.
         layout: how its parameters lie in the flat vector.
         together: whether the samples of a batch depend on each other, so that no batch may be cut.
+        cast: type to which PyTorch's autocast brings convolutions and matrix products, or none.
     """
 
     network: nn.Module
     layout: FlatLayout
     together: bool
+    cast: torch.dtype | None = None
 
     @classmethod
-    def of(cls, network: nn.Module, layout: FlatLayout) -> AutogradGradients:
+    def of(cls, network: nn.Module, layout: FlatLayout, cast: torch.dtype | None = None) -> AutogradGradients:
         """Look at the module.
 
         Raises:
@@ -43,7 +45,8 @@ class AutogradGradients:
         kinds = [type(layer).__name__ for layer in network.modules() if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.training]
         if kinds:
             raise BenchError(f"a network with {kinds[0]} cannot be recomputed exactly; use engine plain, or put it into eval mode")
-        return cls(network, layout, any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in network.modules()))
+        together = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in network.modules())
+        return cls(network, layout, together, cast)
 
     def pack(self, theta: Tensor) -> Tensor:
         """Return ``theta``: this engine keeps the network's order."""
@@ -85,7 +88,9 @@ class AutogradGradients:
 
     def _loss(self, theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         """Return the sum of the students' losses, of which each gets the gradient of its own."""
-        return soft_cross_entropy(shared_forward(self.network, self.layout.unflatten(theta), images), labels)
+        with torch.autocast(images.device.type, self.cast, self.cast is not None, cache_enabled=False):
+            logits = shared_forward(self.network, self.layout.unflatten(theta), images)
+        return soft_cross_entropy(logits.to(theta.dtype), labels)
 
     def _micro_batch(self, theta: Tensor, images: Tensor, labels: Tensor) -> int:
         """Return how many images keep autograd's saved tensors within the budget, from what one image makes it save."""

@@ -170,7 +170,7 @@ class InnerSGD:
     def update_in_place(self, state: SGDState, gradient: Tensor) -> SGDState:
         """Take the same step without a graph, re-using the state's memory."""
         state.velocity.mul_(self.momentum).add_(gradient).add_(state.theta, alpha=self.weight_decay)
-        state.theta.add_(state.velocity, alpha=-self.lr)
+        state.theta.sub_(state.velocity * self.lr)
         return state._replace(step=state.step + 1)
 
     @torch.no_grad()
@@ -188,7 +188,7 @@ class InnerSGD:
 
         ū′ −= α·θ̄, ḡ = ū′, θ̄ += λ·ū′, ū = μ·ū′, ᾱ −= ⟨θ̄, u′⟩. The gradient's value does not enter.
         """
-        velocity = bar.velocity.add(bar.theta, alpha=-self.lr)
+        velocity = bar.velocity - bar.theta * self.lr
         theta = bar.theta.add(velocity, alpha=self.weight_decay)
         return velocity, SGDState(theta, velocity * self.momentum, 0), -(bar.theta * after.velocity).sum()
 

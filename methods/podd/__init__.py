@@ -129,9 +129,7 @@ class PoDD(TruncatedBPTT):
         poster.write(method._areas(task), torch.arange(task.spec.classes))
         loop = TruncatedBPTTLoop(method, task, poster)
         loop.run()
-        return DistilledSet(
-            task.spec, poster, method.student_recipe(len(poster)), space=method.space, network=method.network, notes=loop.notes()
-        )
+        return DistilledSet(task.spec, poster, method.student_recipe(len(poster)), space=method.space, network=method.network)
 
     def _class_order(self, source: str, class_grid: tuple[int, int], context: PlanContext) -> list[int]:
         """Turn an order's name into the class of every cell, row after row.

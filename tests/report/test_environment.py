@@ -26,6 +26,11 @@ def test_a_part_that_some_record_lacks_is_mixed():
     assert "gpu: A100, not recorded" in environment_lines(records({"gpu": "A100", "device": "x"}, {"device": "x"}))[0]
 
 
+def test_what_only_some_methods_have_is_mixed_only_among_them():
+    assert environment_lines(records({"engine": "cpp", "device": "x"}, {"device": "x"})) == ["Made with device x, engine cpp."]
+    assert "engine: cpp, eager" in environment_lines(records({"engine": "cpp"}, {"engine": "eager"}, {}))[0]
+
+
 def test_commits_are_listed_and_no_reason_for_a_warning():
     lines = environment_lines(records({"commit": "a" * 40, "dirty": False, "cores": 2}, {"commit": "b" * 40, "dirty": True, "cores": 8}))
     assert lines == ["Commit of the suite: aaaaaaaaaa, bbbbbbbbbb with uncommitted changes."]

@@ -46,6 +46,25 @@ def test_a_sweep_leaves_what_it_promises_and_a_second_one_only_reports(sweep: Sw
     assert {path: path.read_bytes() for path in first.store.out.rglob("*") if path.is_file()} == before
 
 
+def test_how_a_set_was_computed_stands_in_the_record_and_not_in_the_set(sweep: Sweep) -> None:
+    short = "outer_iterations=2,window=2,totwindow=3,real_batch=16,student_steps=2,network=convnet-d2-w4"
+    runs = [
+        sweep("--methods", f"rat_bptt[{short},{how}]", "--force", "rat_bptt") for how in ("engine=eager,precision=bf16", "engine=plain")
+    ]
+    assert [run.code for run in runs] == [0, 0], runs[0].err + runs[1].err
+    (record,) = runs[1].records
+    assert record.distil["computed"] == {"engine": "plain", "precision": "float32"}
+    assert (record.environment["engine"], record.environment["precision"]) == ("plain", "float32")
+    assert "plain" not in (runs[1].store.set_folder(record.distil_key) / "manifest.json").read_text()
+
+
+def test_a_precision_the_device_lacks_is_one_sentence_in_the_record(sweep: Sweep) -> None:
+    run = sweep("--methods", "rat_bptt[precision=tf32]")
+    assert run.code == 3
+    assert run.record.status == "failed"
+    assert run.record.reason.startswith("precision tf32 was asked for on the CPU")
+
+
 def test_the_written_config_plans_the_same_cells(sweep: Sweep, tmp_path: Path) -> None:
     first = sweep("--methods", "toy_mean[take=[1,2]]", "--seeds", "0,3", "--effort", "0.5", "--set", "toy_mean.steps=2")
     assert first.code == 0, first.err
