@@ -96,7 +96,7 @@ class Poster(Parameterization):
 
         One gather reads all patches, so the gradient of the poster is one scatter-add.
         """
-        positions = self._patch_pixels.to(self.poster.device)
+        positions = self._here("_patch_pixels")
         chosen = positions if index is None else positions[index]
         patches = self.poster.flatten(1)[:, chosen]  # (c, n, p_h*p_w)
         images = patches.transpose(0, 1).unflatten(2, self.layout.patch)
@@ -137,6 +137,12 @@ class Poster(Parameterization):
             counts[:, self.order[cell]] = (rows * columns).float()
         return counts
 
+    def _here(self, name: str) -> Tensor:
+        """Return a fixed tensor on the poster's device and leave it there, so that no step copies it again."""
+        fixed: Tensor = getattr(self, name).to(self.poster.device)
+        self.__dict__[name] = fixed  # where cached_property keeps it
+        return fixed
+
     @cached_property
     def _patch_pixels(self) -> Tensor:
         """Return the (n, p_h*p_w) flat positions of every patch's pixels on the poster."""
@@ -146,7 +152,7 @@ class Poster(Parameterization):
         if self.label_array is None:
             labels = self._fixed_labels.to(self.poster)
             return labels if index is None else labels[index]
-        cells = self._label_cells_of_patches.to(self.poster.device)
+        cells = self._here("_label_cells_of_patches")
         mass = self.label_array.flatten(1)[:, cells if index is None else cells[index]].sum(2).t()  # (n, C)
         return _normalised(mass)
 

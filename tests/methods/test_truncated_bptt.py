@@ -10,6 +10,7 @@ from bench import BudgetRequest, Task
 from bench.methods._objectives.outer_step import NormClip, OuterAdam
 from bench.methods._objectives.truncated_bptt import TruncatedBPTTLoop
 from bench.methods._parameterizations.images import Images
+from bench.methods._parameterizations.poster import Poster
 from bench.methods.podd import PoDD
 from bench.methods.rat_bptt import RatBPTT
 from bench.nn.spaces import fit_space
@@ -156,3 +157,26 @@ def test_the_objective_beats_random_selection_on_real_digits(digits, kind):
     extra = {"order": "0-1-2-3-4-5-6-7-8-9"} if kind is PoDD else {}
     random = Random(**resolve_recipe(Random, "digits", budget.ipc).values)
     assert accuracy(kind(**fields, **extra)) > accuracy(random) + 0.05
+
+
+@pytest.mark.parametrize("inner_batch", [0, 4])
+@pytest.mark.parametrize("augmentation", ["rotate", "color_crop_cutout_flip_scale_rotate"])
+@pytest.mark.parametrize("method", [RatBPTT, PoDD])
+def test_everything_a_step_touches_is_on_the_task_s_device(digits, method, augmentation, inner_batch):
+    """On PyTorch's device without contents, which refuses to mix with the host as a GPU does."""
+    fields = SHORT | {"augmentation": augmentation, "inner_batch": inner_batch}
+    task = task_for(digits, device=torch.device("meta"))
+    made = method(**fields).settle(digits.spec)
+    if isinstance(made, PoDD):
+        stored = Poster(digits.spec, made.layout(digits.spec, task.budget), range(10), "learned", made.label_cells)
+    else:
+        stored = Images(digits.spec, 10, (8, 8), "soft")
+    loop = TruncatedBPTTLoop(made, task, stored)
+    for _ in range(6):  # an augmentation draws one operation per batch
+        batches = list(loop._inner_batches(2, attached=True))
+        real = loop._outer_loss()
+        inside = [real.images, real.labels, *(b.images for b in batches), *(b.labels for b in batches)]
+        assert {tensor.device.type for tensor in inside} == {"meta"}
+        roots = [t for b in batches for t in (b.images, b.labels)]
+        flowing = torch.autograd.grad(roots, list(loop._trained().values()), [torch.zeros_like(t) for t in roots])
+        assert {tensor.device.type for tensor in flowing} == {"meta"}
