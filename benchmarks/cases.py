@@ -12,12 +12,13 @@ from bench import Batch, Spec, TrainRecipe
 from bench.methods._parameterizations.geometry import PosterLayout
 from bench.methods._parameterizations.poster import Poster
 from bench.methods._unroll import EngineName, ExpertDistance, InnerAdam, InnerSGD, RealBatchLoss, WindowGradient, choose_engine
-from bench.methods._unroll.sweep import TAPE_BUDGET
 from bench.nn import students as training
 from bench.nn.augment import draw, join
 from bench.nn.networks import build_network, flops_per_image, initial_parameters
+from bench.nn.precision import Precision, rounding
 from bench.seeding import stream
 
+CPU = torch.device("cpu")
 CIFAR = Spec("cifar shape", 10, (3, 32, 32), tuple(map(str, range(10))))
 DIGITS = Spec("digits shape", 10, (1, 8, 8), tuple(map(str, range(10))))
 POSTER = PosterLayout((153, 60), (32, 32), (16, 6), (5, 2))
@@ -35,6 +36,7 @@ class Unroll:
         prefix: steps before.
         real: real images in the outer loss; 0 is the distance to an expert, trained by SGD with momentum.
         poster: read the images as overlapping patches of one poster, rotated, and carry the gradient into it.
+        networks: students per outer step, whose gradients are averaged.
         dtype: float32 but for the check.
     """
 
@@ -45,57 +47,64 @@ class Unroll:
     prefix: int
     real: int
     poster: bool = False
+    networks: int = 1
     dtype: torch.dtype = torch.float32
 
     def gflop(self) -> float:
         """Return the useful work with saved activations: 2.9 forward passes per plain step and 8.8 per window step."""
         each = flops_per_image(build_network(self.network, self.spec), self.spec) / 1e9
-        return each * (self.images * (2.93 * self.prefix + 8.8 * self.window) + 2.93 * self.real)
+        return each * self.networks * (self.images * (2.93 * self.prefix + 8.8 * self.window) + 2.93 * self.real)
 
     def small(self) -> Unroll:
         """Return a case of the same shape that is quick in float64."""
         return replace(self, images=min(self.images, 4), window=min(self.window, 3), prefix=min(self.prefix, 2), real=min(self.real, 9))
 
-    def prepare(self, engine: EngineName, tape_budget: int = TAPE_BUDGET) -> Callable[[], list[Tensor]]:
+    def prepare(
+        self, engine: EngineName, tape_budget: int | None = None, device: torch.device = CPU, precision: Precision = "float32"
+    ) -> Callable[[], list[Tensor]]:
         """Draw the data and return the outer step: gradients of images and labels, or of the poster."""
         network, generator = build_network(self.network, self.spec), stream("benchmark", self.network)
 
         def drawn(*shape: int) -> Tensor:
-            return torch.randn(*shape, generator=generator).to(self.dtype)
+            return torch.randn(*shape, generator=generator).to(device, self.dtype)
 
-        parameters = {key: p.to(self.dtype) for key, p in initial_parameters(network, generator).items()}
-        made = choose_engine(network, self.spec.shape, dtype=self.dtype, engine=engine, tape_budget=tape_budget)
+        students = [
+            {key: p.to(device, self.dtype) for key, p in initial_parameters(network, generator).items()} for _ in range(self.networks)
+        ]
+        made = choose_engine(network, self.spec.shape, device, self.dtype, engine, tape_budget, precision)
         inner = InnerAdam(1e-3) if self.real else InnerSGD(0.01, momentum=0.5)
         outer = (
-            RealBatchLoss(drawn(self.real, *self.spec.shape), drawn(self.real, 10).softmax(1)) if self.real else self._expert(parameters)
+            RealBatchLoss(drawn(self.real, *self.spec.shape), drawn(self.real, 10).softmax(1)) if self.real else self._expert(students[0])
         )
         make = self._patches(drawn) if self.poster else self._images(drawn)
 
         def step() -> list[Tensor]:
             leaf, batches = make()
-            state = made.start([parameters], inner)
-            for batch in (batches * (1 + self.prefix // self.window))[: self.prefix]:
-                state = made.advance(state, batch, inner)
-            found: WindowGradient = made.window_gradient(state, batches, inner, outer)
+            state = made.start(students, inner)
+            with rounding(precision):
+                for batch in (batches * (1 + self.prefix // self.window))[: self.prefix]:
+                    state = made.advance(state, batch, inner)
+                found: WindowGradient = made.window_gradient(state, batches, inner, outer)
             if leaf is None:
-                return [*found.images, *(g for g in found.labels if g is not None), torch.tensor([found.lr])]
+                return [*found.images, *(g for g in found.labels if g is not None), torch.tensor([found.lr], device=device)]
             return list(torch.autograd.grad([b.images for b in batches], leaf, found.images))
 
         return step
 
     def _expert(self, parameters: dict[str, Tensor]) -> ExpertDistance:
         start = torch.cat([p.flatten() for p in parameters.values()])
-        return ExpertDistance(start + 0.01 * torch.randn(start.shape, generator=stream("expert")).to(self.dtype), start)
+        return ExpertDistance(start + 0.01 * torch.randn(start.shape, generator=stream("expert")).to(start), start)
 
     def _images(self, drawn: Callable[..., Tensor]) -> Callable[[], tuple[None, list[Batch]]]:
         images, labels = drawn(self.images, *self.spec.shape), drawn(self.images, 10).softmax(1).requires_grad_()
         return lambda: (None, [Batch(images, labels)] * self.window)
 
     def _patches(self, drawn: Callable[..., Tensor]) -> Callable[[], tuple[Tensor, list[Batch]]]:
-        poster = Poster(self.spec, POSTER, range(10)).to(self.dtype)
+        start = drawn(self.spec.channels, *POSTER.size)
+        poster = Poster(self.spec, POSTER, range(10)).to(start)
         with torch.no_grad():
-            poster.poster.copy_(drawn(*poster.poster.shape))
-        some = torch.arange(self.images)
+            poster.poster.copy_(start)
+        some = torch.arange(self.images, device=start.device)
         parts = [draw("rotate", self.images, self.spec.shape, stream("benchmark rotation", k)) for k in range(self.window)]
         turned = join(parts, self.images, self.spec.shape)
 
@@ -130,10 +139,11 @@ class Judge:
         """Return a quick case."""
         return replace(self, students=2, steps=5)
 
-    def prepare(self, engine: str) -> Callable[[], list[Tensor]]:
+    def prepare(self, engine: str, device: torch.device = CPU) -> Callable[[], list[Tensor]]:
         """Return the training; ``plain`` switches the kernels off for its duration."""
         generator = stream("benchmark judge")
-        data = Batch(torch.randn(self.images, 1, 8, 8, generator=generator), torch.rand(self.images, 10, generator=generator))
+        images, labels = torch.randn(self.images, 1, 8, 8, generator=generator), torch.rand(self.images, 10, generator=generator)
+        data = Batch(images.to(device), labels.to(device))
         network, recipe = build_network("convnet-d2-w32", DIGITS), TrainRecipe("adam", lr=1e-3, steps=self.steps)
         streams = [training.StudentStreams(("benchmark", k)) for k in range(self.students)]
 
@@ -174,6 +184,7 @@ class Case:
 CASES = {
     "digits": Case(Unroll(DIGITS, "convnet-d2-w32", 10, 20, 20, 256), 15, 1.8, 3.0, 1 / 5, smoke=True),
     "digits_96": Case(Unroll(DIGITS, "convnet-d2-w32", 96, 10, 20, 256), 9, 1.8, 3.0, 1 / 5),
+    "digits_networks": Case(Unroll(DIGITS, "convnet-d2-w32", 10, 20, 20, 256, networks=8), 9, 1.8, 3.0, 1 / 5),
     "judge": Case(Judge(), 9, 2.7, 4.0, smoke=True),
     "cifar": Case(Unroll(CIFAR, "convnet-d3-w128", 10, 20, 20, 256), 5, 1.15, 1.4, 1 / 6),
     "cifar, saved": Case(Unroll(CIFAR, "convnet-d3-w128", 10, 20, 20, 256), 3, 1.15, 1.4, 1 / 6),

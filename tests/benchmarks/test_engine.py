@@ -15,19 +15,19 @@ SMALL = [name for name in CASES if name.startswith(("digits", "judge"))]
 
 @pytest.mark.parametrize("name", SMALL)
 def test_small_cases_agree_with_the_plain_unroll(name: str) -> None:
-    assert engine.worst_error(CASES[name].work, "auto") < 1e-8
+    assert engine.worst_error(CASES[name].work, engine.Setting()) < 1e-8
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in ("cifar", "poster_96", "mtt")])
 def test_large_cases_agree_with_the_plain_unroll(name: str) -> None:
-    assert engine.worst_error(CASES[name].work, "auto") < 1e-8
+    assert engine.worst_error(CASES[name].work, engine.Setting()) < 1e-8
 
 
 def test_a_wrong_engine_is_not_reached_however_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "worst_error", lambda work, name: 1e-3)
     case = Case(Judge(students=1, steps=1), pairs=1, must=0.0, goal=0.0)
-    assert engine.measure("judge", case, "auto", 100.0)["reached"] is False
+    assert engine.measure("judge", case, engine.Setting(), 100.0)["reached"] is False
 
 
 def test_paired_ratios_are_of_processor_time() -> None:
@@ -51,7 +51,7 @@ def test_bootstrap_interval_of_constant_values_is_the_value() -> None:
 
 
 def test_lines_are_json_and_have_a_sentence(tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(engine, "convolution_peak", lambda: 100.0)
+    monkeypatch.setattr(engine, "convolution_peak", lambda device: 100.0)
     monkeypatch.setitem(engine.CASES, "judge", Case(Judge(students=2, steps=3), pairs=2, must=0.0, goal=0.0))
     assert engine.main(["--cases", "judge", "--out", str(tmp_path / "out.jsonl")]) == 0
     line = json.loads((tmp_path / "out.jsonl").read_text())
