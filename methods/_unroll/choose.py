@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from bench import BenchError
-from bench.nn import native
+from bench.nn import convnet_inductor, native
 from bench.nn.convnet_eager import EagerConvNet
+from bench.nn.convnet_inductor import InductorConvNet
 from bench.nn.convnet_native import NativeConvNet
 from bench.nn.networks import ConvNet, ensemble_mode
 
@@ -20,7 +21,7 @@ from .inner import FlatLayout
 from .plain import PlainEngine
 from .sweep import TAPE_BUDGET, OneByOne, SweepEngine
 
-EngineName = Literal["auto", "plain", "generic", "eager", "cpp"]
+EngineName = Literal["auto", "plain", "generic", "eager", "compile", "cpp"]
 Engine = PlainEngine | SweepEngine
 
 _EAGER_WIDTH = 64  # above it PyTorch's own double backward is as fast as the passes written in its operations
@@ -37,7 +38,8 @@ def choose_engine(
     """Return the engine for a network on images of ``shape``.
 
     ``auto`` takes, in this order: ``cpp`` for a ConvNet on the CPU, if it can be built here; ``eager`` for a ConvNet
-    of at most 64 channels on the CPU and any ConvNet on a GPU; ``generic`` for everything else.
+    of at most 64 channels on the CPU and any ConvNet on a GPU; ``generic`` for everything else. ``compile`` is ``eager``
+    through ``torch.compile``; it pays seconds for every shape, so it is there only when asked for.
 
     Args:
         network: the student; its parameters' names and shapes define the flat layout.
@@ -61,8 +63,12 @@ def choose_engine(
         return SweepEngine(network, layout, AutogradGradients.of(network, layout), name)
     if not isinstance(network, ConvNet):
         raise BenchError(f"engine {name} only does a ConvNet, found a {type(network).__name__}; use engine generic")
-    if name == "eager":
-        written_out = EagerGradients(EagerConvNet(network), layout, shape[1:], AutogradGradients.of(network, layout))
+    if name in ("eager", "compile"):
+        reason = convnet_inductor.why_not(device) if name == "compile" else ""
+        if reason:
+            raise BenchError(f"engine compile cannot be used: {reason}")
+        net = InductorConvNet(network) if name == "compile" else EagerConvNet(network)
+        written_out = EagerGradients(net, layout, shape[1:], AutogradGradients.of(network, layout))
         grouped = device.type != "cpu" or ensemble_mode(network) == "grouped"
         return SweepEngine(network, layout, written_out if grouped else OneByOne(written_out), name, tape_budget)
     reason = _no_compiled(device, dtype)
