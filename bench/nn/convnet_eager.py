@@ -198,16 +198,20 @@ class EagerConvNet:
 
     def _conv(self, block: int, x: Tensor, weights: Parameters) -> Tensor:
         kernel = weights[f"convs.{block}.weight"]
-        x_in, kernel_in = self._rounded(x), self._rounded(kernel.flatten(0, 1))
-        return F.conv2d(x_in, kernel_in, padding=self.paddings[block], groups=_groups(block, kernel)).to(x.dtype)
+        inputs = self._convolved(x), self._convolved(kernel.flatten(0, 1))
+        return F.conv2d(*inputs, padding=self.paddings[block], groups=_groups(block, kernel)).to(x.dtype)
 
     def _conv_backward(self, block: int, z: Tensor, x: Tensor, weights: Parameters, image: bool, weight: bool) -> tuple[Tensor, Tensor]:
         """Return the gradients of input and weights, each only if asked for."""
         padding, kernel = [self.paddings[block]] * 2, weights[f"convs.{block}.weight"]
         wanted = [image, weight, False]
-        inputs = (self._rounded(t) for t in (z, x, kernel.flatten(0, 1)))
+        inputs = (self._convolved(t) for t in (z, x, kernel.flatten(0, 1)))
         parts = torch.ops.aten.convolution_backward(*inputs, None, [1, 1], padding, [1, 1], False, [0, 0], _groups(block, kernel), wanted)
-        return parts[0].to(z.dtype) if image else parts[0], parts[1].view(kernel.shape).to(z.dtype) if weight else parts[1]
+        return parts[0].to(z.dtype) if image else parts[0], parts[1].contiguous().view(kernel.shape).to(z.dtype) if weight else parts[1]
+
+    def _convolved(self, x: Tensor) -> Tensor:
+        """Return an input of a convolution in the type and layout in which it is computed."""
+        return self._rounded(x)
 
     def _rounded(self, x: Tensor) -> Tensor:
         return x if self.cast is None else x.to(self.cast)

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from bench import BenchError
-from bench.nn import native
+from bench.nn import convnet_inductor, native
 from bench.nn.convnet_eager import EagerConvNet
+from bench.nn.convnet_inductor import InductorConvNet
 from bench.nn.convnet_native import NativeConvNet
 from bench.nn.networks import ConvNet, ensemble_mode
 from bench.nn.precision import Precision, compute_type
@@ -23,10 +24,11 @@ from .inner import FlatLayout
 from .plain import PlainEngine
 from .sweep import TAPE_BUDGET, TAPE_BUDGET_CUDA, OneByOne, SweepEngine
 
-EngineName = Literal["auto", "plain", "generic", "eager", "cpp"]
+EngineName = Literal["auto", "plain", "generic", "eager", "compile", "cpp"]
 Engine = PlainEngine | SweepEngine | GraphEngine
 
 _EAGER_WIDTH = 64  # above it PyTorch's own double backward is as fast as the passes written in its operations
+_WORTH_COMPILING = 4e13  # operations of a cell on the CPU, from which on even the slowest case gains what compiling took
 
 
 def choose_engine(
@@ -41,9 +43,10 @@ def choose_engine(
 ) -> Engine:
     """Return the engine for a network on images of ``shape``.
 
-    ``auto`` takes, in this order: ``cpp`` for a ConvNet on the CPU, if it can be built here; ``eager`` for a ConvNet
-    of at most 64 channels on the CPU and any ConvNet on a GPU; ``generic`` for everything else. On a GPU the steps of a
-    ConvNet are recorded as CUDA graphs, unless ``DDBENCH_CUDA_GRAPHS=0``.
+    ``auto`` takes, in this order: ``cpp`` for a ConvNet on the CPU, if it can be built here; ``compile`` for a ConvNet on
+    the CPU whose cell is work for some ten minutes, if there is a compiler; ``eager`` for a ConvNet of at most 64
+    channels on the CPU and any ConvNet on a GPU; ``generic`` for everything else. On a GPU the steps of a ConvNet are
+    recorded as CUDA graphs, unless ``DDBENCH_CUDA_GRAPHS=0``.
 
     Args:
         network: the student; its parameters' names and shapes define the flat layout.
@@ -60,7 +63,7 @@ def choose_engine(
         BenchError: the engine asked for does not exist, or cannot do this network or precision.
     """
     device = device or torch.device("cpu")
-    name = _automatic(network, device, dtype, precision) if engine == "auto" else engine
+    name = _automatic(network, device, dtype, precision, work) if engine == "auto" else engine
     if sentence := _refusal(name, network, device, dtype, precision):
         raise BenchError(sentence)
     layout = FlatLayout(tuple(n for n, _ in network.named_parameters()), tuple(p.shape for _, p in network.named_parameters()))
@@ -74,7 +77,8 @@ def choose_engine(
         tape_budget = TAPE_BUDGET if device.type == "cpu" else TAPE_BUDGET_CUDA
     if name == "cpp":
         return SweepEngine(network, layout, OneByOne(CompiledGradients(NativeConvNet(network, shape, dtype))), name, tape_budget)
-    written_out = EagerGradients(EagerConvNet(network, cast), layout, shape[1:], by_autograd)
+    net = InductorConvNet(network, cast) if name == "compile" else EagerConvNet(network, cast)
+    written_out = EagerGradients(net, layout, shape[1:], by_autograd)
     grouped = device.type != "cpu" or ensemble_mode(network) == "grouped"
     sweep = SweepEngine(network, layout, written_out if grouped else OneByOne(written_out), name, tape_budget)
     recorded = device.type == "cuda" and os.environ.get("DDBENCH_CUDA_GRAPHS", "1") != "0"
@@ -82,20 +86,27 @@ def choose_engine(
 
 
 def engine_facts(engine: Engine, asked: EngineName, device: torch.device) -> dict[str, str | float]:
-    """Return what a record should say about an engine: its name, and why ``auto`` did without the compiled kernels."""
+    """Return what a record should say about an engine: name, seconds of compiling, why ``auto`` did without the kernels."""
     facts: dict[str, str | float] = {"engine": engine.name}
     if isinstance(engine, GraphEngine):
-        facts["cuda_graphs"] = "recorded"
+        facts["cuda_graphs"], engine = "recorded", engine.sweep
+    gradients = getattr(engine, "gradients", None)
+    if isinstance(gradients, OneByOne):
+        gradients = gradients.one
+    if isinstance(gradients, EagerGradients) and isinstance(gradients.net, InductorConvNet):
+        facts["compile_seconds"] = round(gradients.net.compile_seconds, 1)
     if asked == "auto" and engine.name != "cpp" and device.type == "cpu" and native.load()[1]:
         facts["engine_note"] = native.load()[1]
     return facts
 
 
-def _automatic(network: nn.Module, device: torch.device, dtype: torch.dtype, precision: Precision) -> EngineName:
+def _automatic(network: nn.Module, device: torch.device, dtype: torch.dtype, precision: Precision, work: float) -> EngineName:
     if not isinstance(network, ConvNet):
         return "generic"
     if not _no_kernels(device, dtype, precision):
         return "cpp"
+    if device.type == "cpu" and work >= _WORTH_COMPILING and not convnet_inductor.why_not(device):
+        return "compile"
     return "eager" if network.width <= _EAGER_WIDTH or device.type != "cpu" else "generic"
 
 
@@ -109,8 +120,12 @@ def _refusal(name: str, network: nn.Module, device: torch.device, dtype: torch.d
         return f"engine {name} cannot round to bf16; use engine auto, eager or generic"
     if name not in ("plain", "generic") and not isinstance(network, ConvNet):
         return f"engine {name} only does a ConvNet, found a {type(network).__name__}; use engine generic"
-    reason = _no_kernels(device, dtype, precision) if name == "cpp" else ""
-    return f"engine cpp cannot be used: {reason}" if reason else ""
+    reason = ""
+    if name == "compile":
+        reason = convnet_inductor.why_not(device)
+    elif name == "cpp":
+        reason = _no_kernels(device, dtype, precision)
+    return f"engine {name} cannot be used: {reason}" if reason else ""
 
 
 def _no_kernels(device: torch.device, dtype: torch.dtype, precision: Precision) -> str:

@@ -8,10 +8,13 @@ from torch import Tensor
 
 from bench import Batch
 from bench.nn.convnet_eager import EagerConvNet, NetTape
+from bench.nn.convnet_inductor import InductorConvNet
 
 from .generic import AutogradGradients
 from .inner import FlatLayout
 from .plain import Inner
+
+_MOST_COMPILED = 128  # images; real batches are larger, and would be compiled for the sake of one step in an outer one
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,11 @@ class EagerGradients:
 
     def gradient(self, theta: Tensor, batch: Batch, keep: bool = False) -> tuple[Tensor, NetTape | None, Tensor]:
         """Return the gradients, the activations if asked to, and the mean loss."""
-        if not keep:  # PyTorch's own fused norm is faster where nothing of it is needed later
+        # PyTorch's own fused norm is faster than operation after operation, where nothing of it is needed later.
+        if not keep and (not isinstance(self.net, InductorConvNet) or len(batch.images) > _MOST_COMPILED):
             return self.once.gradient(theta, batch)
         found, tape, losses = self.net.gradient(self.layout.unflatten(theta), batch)
-        return self.layout.joined(found), tape, losses.mean()
+        return self.layout.joined(found), tape if keep else None, losses.mean()
 
     def product(self, theta: Tensor, direction: Tensor, batch: Batch, tape: NetTape | None) -> tuple[Tensor, Tensor, Tensor]:
         """See ``Gradients.product``."""

@@ -8,7 +8,7 @@ from bench import Batch, BenchError, Spec
 from bench.methods._parameterizations.geometry import PosterLayout
 from bench.methods._parameterizations.poster import Poster
 from bench.methods._unroll import ExpertDistance, FlatLayout, InnerAdam, InnerSGD, RealBatchLoss, choose_engine
-from bench.nn import native
+from bench.nn import convnet_inductor, native
 from bench.nn.augment import draw
 from bench.nn.networks import build_network, forward, initial_parameters
 from bench.nn.students import soft_cross_entropy
@@ -23,6 +23,8 @@ INNERS = {
 ENGINES = {"generic": ("generic", 0), "eager, saved": ("eager", 1 << 30), "eager, recomputed": ("eager", 0)}
 ENGINES |= {"eager, some saved": ("eager", 60_000), "cpp, saved": ("cpp", 1 << 30), "cpp, recomputed": ("cpp", 0)}
 
+COMPILE = pytest.param("compile", marks=pytest.mark.slow)  # seconds for each shape
+
 
 def spec_of(shape, classes=3) -> Spec:
     return Spec("tiny", classes, shape, tuple(str(c) for c in range(classes)), mirror=False)
@@ -31,6 +33,8 @@ def spec_of(shape, classes=3) -> Spec:
 def need(engine: str) -> None:
     if engine == "cpp" and native.load()[0] is None:
         pytest.skip(native.load()[1])
+    if engine == "compile" and convnet_inductor.why_not(torch.device("cpu")):
+        pytest.skip(convnet_inductor.why_not(torch.device("cpu")))
 
 
 def problem(network, spec, steps, dtype=torch.float64, images=4, seed=3):
@@ -83,11 +87,23 @@ def test_engine_agrees_with_the_plain_unroll(engine, budget, inner, steps, prefi
     assert max(differences(found, expected).values()) < 1e-8
 
 
+# A shape is compiled once per process, so that one test goes through everything that needs no other shape.
+def test_engine_compile_agrees_with_the_plain_unroll():
+    need("compile")
+    spec = spec_of((1, 8, 8))
+    network = build_network("convnet-d1-w3", spec)
+    for inner in INNERS.values():
+        drawn = problem(network, spec, 4)
+        expected = gradient(network, spec, "plain", inner, drawn, prefix=1)
+        for budget in (1 << 30, 10_000, 0):
+            assert max(differences(gradient(network, spec, "compile", inner, drawn, prefix=1, budget=budget), expected).values()) < 1e-8
+
+
 SHAPES = [((3, 32, 32), "convnet-d3-w5"), ((1, 28, 28), "convnet-d3-w16"), ((2, 13, 9), "convnet-d2-w20"), ((5, 7, 6), "convnet-d1-w33")]
 
 
 @pytest.mark.parametrize(("shape", "name"), SHAPES, ids=[f"{name} {shape}" for shape, name in SHAPES])
-@pytest.mark.parametrize("engine", ["generic", "eager", "cpp"])
+@pytest.mark.parametrize("engine", ["generic", "eager", COMPILE, "cpp"])
 def test_engine_agrees_on_every_kind_of_shape(engine, shape, name):
     need(engine)
     spec = spec_of(shape, 4)
@@ -97,7 +113,7 @@ def test_engine_agrees_on_every_kind_of_shape(engine, shape, name):
     assert max(differences(gradient(network, spec, engine, InnerAdam(0.01), drawn), expected).values()) < 1e-8
 
 
-@pytest.mark.parametrize("engine", ["generic", "eager", "cpp"])
+@pytest.mark.parametrize("engine", ["generic", "eager", COMPILE, "cpp"])
 def test_distance_to_an_expert_with_a_learned_rate(engine):
     need(engine)
     spec = spec_of((1, 8, 8))
@@ -165,7 +181,7 @@ def test_augmentation_in_the_loop(engine):
     assert float((into_stored(engine) - expected).norm() / expected.norm()) < 1e-8
 
 
-@pytest.mark.parametrize("engine", ["generic", "eager", "cpp"])
+@pytest.mark.parametrize("engine", ["generic", "eager", COMPILE, "cpp"])
 def test_single_precision_is_no_worse_than_the_plain_unroll_s(engine):
     need(engine)
     spec = spec_of((1, 8, 8), 10)
@@ -253,7 +269,7 @@ def test_a_network_that_draws_random_numbers_is_refused():
         choose_engine(network, (1, 8, 8))
 
 
-@pytest.mark.parametrize("engine", ["eager", "cpp"])
+@pytest.mark.parametrize("engine", ["eager", "compile", "cpp"])
 def test_an_engine_for_convnets_refuses_other_modules(engine):
     with pytest.raises(BenchError, match="only does a ConvNet"):
         choose_engine(Other(), (1, 8, 8), engine=engine)
@@ -270,6 +286,20 @@ def test_without_a_compiler_small_convnets_are_eager_and_large_ones_generic(monk
     assert (small.name, large.name) == ("eager", "generic")
     with pytest.raises(BenchError, match="there is no compiler"):
         choose_engine(build_network("convnet-d3-w32", spec_of((3, 32, 32))), (3, 32, 32), engine="cpp")
+
+
+def test_engine_compile_says_why_it_cannot_be_used(monkeypatch):
+    monkeypatch.setattr(convnet_inductor, "why_not", lambda device: f"there is no compiler for {device.type}")
+    with pytest.raises(BenchError, match="engine compile cannot be used: there is no compiler for cpu"):
+        choose_engine(build_network("convnet-d1-w3", spec_of((1, 8, 8))), (1, 8, 8), engine="compile")
+
+
+@pytest.mark.parametrize(("work", "reason", "name"), [(1e13, "", "generic"), (1e14, "", "compile"), (1e14, "no compiler", "generic")])
+def test_without_the_kernels_a_long_cell_is_worth_compiling(monkeypatch, work, reason, name):
+    monkeypatch.setattr(native, "load", lambda: (None, "switched off"))
+    monkeypatch.setattr(convnet_inductor, "why_not", lambda device: reason)
+    network = build_network("convnet-d3-w128", spec_of((3, 32, 32)))
+    assert choose_engine(network, (3, 32, 32), work=work).name == name
 
 
 def test_with_a_compiler_every_convnet_is_compiled():
@@ -308,7 +338,7 @@ def test_a_poster_of_overlapping_patches_with_learned_labels(engine):
 
 @pytest.mark.parametrize("name", ["convnet-d2-w4", "convnet-d1-w66"])  # grouped, and one after another
 @pytest.mark.parametrize("inner", [InnerAdam(0.01), InnerSGD(0.05, momentum=0.9, weight_decay=0.02)], ids=["adam", "sgd"])
-@pytest.mark.parametrize("engine", ["plain", "generic", "eager", "cpp"])
+@pytest.mark.parametrize("engine", ["plain", "generic", "eager", COMPILE, "cpp"])
 def test_several_students_at_once_give_the_mean_of_their_gradients(engine, inner, name):
     need(engine)
     spec = spec_of((2, 8, 8))
@@ -331,7 +361,7 @@ def test_several_students_at_once_give_the_mean_of_their_gradients(engine, inner
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("engine", ["plain", "generic", "eager", "auto"])
+@pytest.mark.parametrize("engine", ["plain", "generic", "eager", COMPILE, "auto"])
 def test_engines_on_a_gpu_agree_with_the_plain_unroll_on_the_cpu(engine):
     spec, device = spec_of((3, 16, 16)), torch.device("cuda")
     network = build_network("convnet-d3-w8", spec)

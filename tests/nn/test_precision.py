@@ -59,7 +59,10 @@ def meta_gradient(engine: str, precision: str, budget: int = 1 << 30) -> torch.T
     return torch.stack(found.images)
 
 
-@pytest.mark.parametrize(("engine", "budget"), [("generic", 0), ("eager", 1 << 30), ("eager", 0), ("auto", 0)])
+@pytest.mark.parametrize(
+    ("engine", "budget"),
+    [("generic", 0), ("eager", 1 << 30), ("eager", 0), ("auto", 0), pytest.param("compile", 0, marks=pytest.mark.slow)],
+)
 def test_bf16_rounds_the_meta_gradient_a_little(engine, budget):
     exact = meta_gradient("plain", "float32")
     error = float((meta_gradient(engine, "bf16", budget) - exact).norm() / exact.norm())
