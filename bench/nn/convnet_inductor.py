@@ -7,12 +7,14 @@ Triton on a GPU. Nothing of the compiler is imported before the first call.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import os
 import shutil
 import subprocess
 import sysconfig
+import threading
 import time
 import types
 from collections.abc import Callable
@@ -131,6 +133,11 @@ def _options() -> dict[str, Any]:
 
     # Not an option of one compilation: the pool starts when the compiler is imported.
     config.compile_threads = 1
+    with contextlib.suppress(ImportError):
+        from tqdm import tqdm  # type: ignore[import-untyped]
+
+        # The compiler's progress bar would make a semaphore between processes, which a worker leaves behind when it ends.
+        tqdm.set_lock(threading.RLock())
     known = set(inductor.list_options())
     return {name: value for name, value in _SWITCHES.items() if name in known}
 
