@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -17,8 +17,7 @@ def exact_float32() -> None:
     PyTorch's default lets convolutions on a GPU round their inputs to ten bits of mantissa (TF32) and its library choose
     algorithms that add in no fixed order. Call this where a worker starts.
     """
-    for backend in _backends():
-        backend.fp32_precision = "ieee"
+    _allow_tf32(False)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
 
@@ -29,20 +28,20 @@ def rounding(precision: Precision) -> Iterator[None]:
 
     bf16 is not a setting of the process: who computes in it casts (``compute_type``).
     """
-    backends = _backends()
-    before = [backend.fp32_precision for backend in backends]
-    for backend in backends:
-        backend.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+    products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    _allow_tf32(precision == "tf32")
     try:
         yield
     finally:
-        for backend, kept in zip(backends, before, strict=True):
-            backend.fp32_precision = kept
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = convolutions
 
 
-def _backends() -> tuple[Any, Any]:
-    cudnn: Any = torch.backends.cudnn  # its settings are attributes that come into being at run time
-    return torch.backends.cuda.matmul, cudnn.conv
+def _allow_tf32(allowed: bool) -> None:
+    # PyTorch has a newer way to set these one by one; after it, reading them in the old way is an error, and its own
+    # compiler reads them so.
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    torch.backends.cudnn.allow_tf32 = allowed
 
 
 def compute_type(precision: Precision) -> torch.dtype | None:

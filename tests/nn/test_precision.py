@@ -12,40 +12,48 @@ from bench.seeding import stream
 SPEC = Spec("tiny", 4, (3, 8, 8), tuple("abcd"), mirror=False)
 
 
-def settings() -> tuple[str, str]:
-    return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision
+def allowed() -> tuple[bool, bool]:
+    """Whether TF32 may be used in matrix products and in convolutions, as PyTorch's own parts ask."""
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
 
 
 @pytest.fixture(autouse=True)
 def restored():
-    backends, cudnn = (torch.backends.cuda.matmul, torch.backends.cudnn.conv), torch.backends.cudnn
-    before, deterministic = settings(), cudnn.deterministic
+    before, deterministic = (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32), torch.backends.cudnn.deterministic
     yield
-    for backend, value in zip(backends, before, strict=True):
-        backend.fp32_precision = value
-    cudnn.deterministic = deterministic
+    torch.set_float32_matmul_precision(before[0])
+    torch.backends.cudnn.allow_tf32 = before[1]
+    torch.backends.cudnn.deterministic = deterministic
 
 
 def test_a_worker_s_gpu_computes_in_float32_and_in_a_fixed_order():
-    torch.backends.cudnn.conv.fp32_precision = "tf32"
+    torch.backends.cudnn.allow_tf32 = True
     exact_float32()
-    assert settings() == ("ieee", "ieee")
+    assert allowed() == (False, False)
     assert torch.backends.cudnn.deterministic
     assert not torch.backends.cudnn.benchmark
 
 
-@pytest.mark.parametrize(("precision", "inside"), [("float32", "ieee"), ("tf32", "tf32"), ("bf16", "ieee")])
+@pytest.mark.parametrize(("precision", "inside"), [("float32", False), ("tf32", True), ("bf16", False)])
 def test_tf32_is_allowed_inside_alone_and_only_where_asked_for(precision, inside):
     exact_float32()
 
     def fails():
         with rounding(precision):
-            assert settings() == (inside, inside)
+            assert allowed() == (inside, inside)
             raise KeyError
 
     with pytest.raises(KeyError):
         fails()
-    assert settings() == ("ieee", "ieee")
+    assert allowed() == (False, False)
+
+
+def test_the_settings_of_a_caller_come_back():
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = True
+    with rounding("float32"):
+        assert allowed() == (False, False)
+    assert allowed() == (True, True)
 
 
 def meta_gradient(engine: str, precision: str, budget: int = 1 << 30) -> torch.Tensor:
