@@ -80,10 +80,10 @@ class CompiledGradients:
         """Return the size of the activations of so many images."""
         return self.net.tape_bytes(images)
 
-    def gradient(self, theta: Tensor, batch: Batch, keep: bool = False) -> tuple[Tensor, Tensor | None, Tensor]:
+    def gradient(self, theta: Tensor, batch: Batch, keep: bool = False) -> tuple[Tensor, Tensor | None, float]:
         """Return the packed gradient of one student, the activations if asked to, and the loss."""
         gradient, tape, loss = self.net.gradient(theta[0], batch, keep)
-        return gradient.unsqueeze(0), tape, torch.tensor(loss, dtype=torch.float64)
+        return gradient.unsqueeze(0), tape, loss
 
     def product(self, theta: Tensor, direction: Tensor, batch: Batch, tape: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return the gradients of ⟨∇loss, direction⟩ of one student with respect to parameters, images and labels."""

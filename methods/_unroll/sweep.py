@@ -49,7 +49,7 @@ class Gradients(Protocol[Tape]):
         """Return the size of one student's tape of a batch of so many images, 0 if none is ever kept."""
         ...
 
-    def gradient(self, theta: Tensor, batch: Batch, keep: bool = False) -> tuple[Tensor, Tape | None, Tensor]:
+    def gradient(self, theta: Tensor, batch: Batch, keep: bool = False) -> tuple[Tensor, Tape | None, Tensor | float]:
         """Return every student's gradient of its loss, what is kept for ``product`` if asked to, and the mean loss."""
         ...
 
@@ -84,27 +84,24 @@ class OneByOne(Generic[Tape]):
         """See ``Gradients``."""
         return self.one.tape_bytes(images)
 
-    def gradient(self, theta: Tensor, batch: Batch, keep: bool = False) -> tuple[Tensor, list[Tape | None], Tensor]:
+    def gradient(self, theta: Tensor, batch: Batch, keep: bool = False) -> tuple[Tensor, list[Tape | None], Tensor | float]:
         """See ``Gradients``; the tape is a list."""
+        if len(theta) == 1:  # nothing to take apart, which small networks would feel
+            gradient, tape, loss = self.one.gradient(theta, batch, keep)
+            return gradient, [tape], loss
         found = [self.one.gradient(student, batch, keep) for student in theta.split(1)]
-        return _joined([g for g, _, _ in found]), [tape for _, tape, _ in found], torch.stack([loss for _, _, loss in found]).mean()
+        return torch.cat([g for g, _, _ in found]), [tape for _, tape, _ in found], sum(loss for _, _, loss in found) / len(theta)
 
     def product(self, theta: Tensor, direction: Tensor, batch: Batch, tape: list[Tape | None] | None) -> tuple[Tensor, Tensor, Tensor]:
         """See ``Gradients``."""
+        if len(theta) == 1:
+            return self.one.product(theta, direction, batch, tape[0] if tape else None)
         found = [
             self.one.product(student, along, batch, kept)
             for student, along, kept in zip(theta.split(1), direction.split(1), tape or [None] * len(theta), strict=True)
         ]
         flat, images, labels = zip(*found, strict=True)
-        return _joined(flat), _summed(images), _summed(labels)
-
-
-def _joined(parts: Sequence[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
-
-
-def _summed(parts: Sequence[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.stack(list(parts)).sum(0)
+        return torch.cat(flat), torch.stack(images).sum(0), torch.stack(labels).sum(0)
 
 
 class _Step(NamedTuple, Generic[Tape]):
@@ -173,7 +170,7 @@ class SweepEngine:
             state = after
         return steps, state.theta
 
-    def outer(self, loss: OuterLoss, theta: Tensor) -> tuple[Tensor, Tensor]:
+    def outer(self, loss: OuterLoss, theta: Tensor) -> tuple[Tensor | float, Tensor]:
         """Return the outer loss, averaged over students, and its gradient with respect to their final parameters."""
         if isinstance(loss, RealBatchLoss):
             gradient, _, value = self.gradients.gradient(theta, loss.batch)
