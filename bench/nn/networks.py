@@ -156,7 +156,8 @@ def shared_forward(network: nn.Module, stacked: Parameters, images: Tensor) -> T
     students = len(next(iter(stacked.values())))
     if students > 1 and ensemble_mode(network) == "grouped":
         return grouped_forward(network, stacked, images.expand(students, *images.shape))
-    return torch.stack([forward(network, {key: value[k] for key, value in stacked.items()}, images) for k in range(students)])
+    apart = zip(*(value.unbind() for value in stacked.values()), strict=True)
+    return torch.stack([forward(network, dict(zip(stacked, student, strict=True)), images) for student in apart])
 
 
 def flops_per_image(network: nn.Module, spec: Spec) -> int:

@@ -50,7 +50,7 @@ class EagerGradients:
         total, (height, width) = 0, self.plane
         for padding in self.net.paddings:
             height, width = height + 2 * padding - 2, width + 2 * padding - 2
-            total += self.net.width * (2 * height * width + 2 * (height // 2) * (width // 2))
+            total += self.net.width * (3 * height * width + (height // 2) * (width // 2))
             height, width = height // 2, width // 2
         return 4 * images * total
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from bench import Batch, BenchError
-from bench.nn.networks import shared_forward
+from bench.nn.networks import forward, shared_forward
 from bench.nn.students import soft_cross_entropy
 
 from .inner import FlatLayout
@@ -28,12 +28,14 @@ class AutogradGradients:
         layout: how its parameters lie in the flat vector.
         together: whether the samples of a batch depend on each other, so that no batch may be cut.
         cast: type to which PyTorch's autocast brings convolutions and matrix products, or none.
+        sizes: micro-batches found so far, by the shapes of parameters and images.
     """
 
     network: nn.Module
     layout: FlatLayout
     together: bool
     cast: torch.dtype | None = None
+    sizes: dict[tuple[torch.Size, torch.Size], int] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, network: nn.Module, layout: FlatLayout, cast: torch.dtype | None = None) -> AutogradGradients:
@@ -68,14 +70,16 @@ class AutogradGradients:
         """Return the gradients, no tape, and the mean loss; large batches are cut by bytes."""
         leaf = theta.detach().requires_grad_()
         images, labels = batch.images.detach(), batch.labels.detach()
-        out, value = torch.zeros_like(theta), theta.new_zeros(())
-        size = len(images) if self.together else self._micro_batch(leaf, images, labels)
+        size = self._micro_batch(leaf, images, labels)
+        parts = []
         for x, y in zip(images.split(size), labels.split(size), strict=True):
             with torch.enable_grad():
                 loss = self._loss(leaf, x, y) * (len(x) / len(images))
-                out += torch.autograd.grad(loss, leaf)[0]
-            value += loss.detach() / len(theta)
-        return out, None, value
+                parts.append((torch.autograd.grad(loss, leaf)[0], loss.detach() / len(theta)))
+        gradient, value = parts[0]
+        for more, part in parts[1:]:
+            gradient, value = gradient.add_(more), value + part
+        return gradient, None, value
 
     def product(self, theta: Tensor, direction: Tensor, batch: Batch, tape: None) -> tuple[Tensor, Tensor, Tensor]:
         """See ``Gradients.product``."""
@@ -89,14 +93,24 @@ class AutogradGradients:
     def _loss(self, theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         """Return the sum of the students' losses, of which each gets the gradient of its own."""
         with torch.autocast(images.device.type, self.cast, self.cast is not None, cache_enabled=False):
-            logits = shared_forward(self.network, self.layout.unflatten(theta), images)
+            if len(theta) == 1:
+                logits = forward(self.network, self.layout.unflatten(theta.squeeze(0)), images).unsqueeze(0)
+            else:
+                logits = shared_forward(self.network, self.layout.unflatten(theta), images)
         return soft_cross_entropy(logits.to(theta.dtype), labels)
 
     def _micro_batch(self, theta: Tensor, images: Tensor, labels: Tensor) -> int:
         """Return how many images keep autograd's saved tensors within the budget, from what one image makes it save."""
-        budget = _MICRO_BATCH_BYTES_CUDA if images.is_cuda else _MICRO_BATCH_BYTES
-        if len(images) <= _NEVER_CUT:
+        if self.together or len(images) <= _NEVER_CUT:
             return len(images)
+        shapes = (theta.shape, images.shape)
+        if shapes not in self.sizes:
+            budget = _MICRO_BATCH_BYTES_CUDA if images.is_cuda else _MICRO_BATCH_BYTES
+            self.sizes[shapes] = max(1, budget // max(1, self._saved_bytes(theta, images, labels)))
+        return self.sizes[shapes]
+
+    def _saved_bytes(self, theta: Tensor, images: Tensor, labels: Tensor) -> int:
+        """Return the bytes that autograd keeps for one image."""
         saved = 0
 
         def count(tensor: Tensor) -> Tensor:
@@ -106,4 +120,4 @@ class AutogradGradients:
 
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
             self._loss(theta, images[:1], labels[:1])
-        return max(1, budget // max(1, saved))
+        return saved

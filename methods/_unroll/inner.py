@@ -66,7 +66,7 @@ class InnerAdam:
     3.2e-7 instead of 1e-8. Where v is zero both let no gradient through √v, whose derivative would be infinite.
 
     Attributes:
-        lr: learning rate α.
+        lr: learning rate α; recorded steps read it from a tensor.
         epsilon: which convention.
     """
 
@@ -98,7 +98,11 @@ class InnerAdam:
         scale, eps = self.constants(state.step + 1)[:2]
         state.first.mul_(self.beta1).add_(gradient, alpha=1.0 - self.beta1)
         state.second.mul_(self.beta2).addcmul_(gradient, gradient, value=1.0 - self.beta2)
-        state.theta.sub_(state.first.div(state.second.sqrt().add_(eps)).mul_(self.lr * scale))
+        denominator = state.second.sqrt().add_(eps)
+        if isinstance(scale, Tensor):
+            state.theta.sub_(denominator.reciprocal_().mul_(state.first).mul_(self.lr * scale))
+        else:
+            state.theta.addcdiv_(state.first, denominator, value=-self.lr * scale)
         return state._replace(step=state.step + 1)
 
     @torch.no_grad()
@@ -131,9 +135,9 @@ class InnerAdam:
         inverse = (root + eps).reciprocal_()
         slope = bar.theta * inverse  # θ̄·d
         moved = slope * after.first  # θ̄·m′·d
-        first = bar.first - slope.mul_(self.lr * scale)
+        first = _plus(bar.first, slope, -self.lr * scale)
         curve = (moved * inverse).div_(root).masked_fill_(root == 0, 0.0)
-        second = curve.mul_(0.5 * self.lr * scale).add_(bar.second)
+        second = _plus(bar.second, curve, 0.5 * self.lr * scale)
         through = (gradient * second).mul_(2.0 * (1.0 - self.beta2)).add_(first, alpha=1.0 - self.beta1)
         return through, AdamState(bar.theta, first.mul_(self.beta1), second.mul_(self.beta2), 0), moved.sum() * -scale
 
@@ -142,12 +146,17 @@ class InnerAdam:
         return AdamConstants.at(step, self.epsilon, self.eps, self.beta1, self.beta2)
 
 
+def _plus(x: Tensor, y: Tensor, factor: float | Tensor) -> Tensor:
+    """Return x + factor·y, in one pass where the factor is a number."""
+    return x + y * factor if isinstance(factor, Tensor) else x.add(y, alpha=factor)
+
+
 @dataclass(frozen=True)
 class InnerSGD:
     """SGD with momentum μ and weight decay λ, as PyTorch's: u ← μ·u + g + λ·θ, θ ← θ − α·u.
 
     Attributes:
-        lr: learning rate α; every engine returns its gradient.
+        lr: learning rate α; every engine returns its gradient. Recorded steps read it from a tensor.
         momentum: μ.
         weight_decay: λ.
     """
@@ -170,7 +179,10 @@ class InnerSGD:
     def update_in_place(self, state: SGDState, gradient: Tensor) -> SGDState:
         """Take the same step without a graph, re-using the state's memory."""
         state.velocity.mul_(self.momentum).add_(gradient).add_(state.theta, alpha=self.weight_decay)
-        state.theta.sub_(state.velocity * self.lr)
+        if isinstance(self.lr, Tensor):
+            state.theta.sub_(state.velocity * self.lr)
+        else:
+            state.theta.add_(state.velocity, alpha=-self.lr)
         return state._replace(step=state.step + 1)
 
     @torch.no_grad()
@@ -188,7 +200,7 @@ class InnerSGD:
 
         ū′ −= α·θ̄, ḡ = ū′, θ̄ += λ·ū′, ū = μ·ū′, ᾱ −= ⟨θ̄, u′⟩. The gradient's value does not enter.
         """
-        velocity = bar.velocity - bar.theta * self.lr
+        velocity = _plus(bar.velocity, bar.theta, -self.lr)
         theta = bar.theta.add(velocity, alpha=self.weight_decay)
         return velocity, SGDState(theta, velocity * self.momentum, 0), -(bar.theta * after.velocity).sum()
 
@@ -229,5 +241,5 @@ class FlatLayout:
 
     def unflatten(self, theta: Tensor) -> Parameters:
         """Return views of ``theta`` (P,) or (K, P) in the parameters' shapes; one split, so that its gradient is one concatenation."""
-        parts = theta.split_with_sizes([shape.numel() for shape in self.shapes], -1)
-        return {name: part.unflatten(-1, shape) for name, part, shape in zip(self.names, parts, self.shapes, strict=True)}
+        parts, before = theta.split_with_sizes([shape.numel() for shape in self.shapes], -1), theta.shape[:-1]
+        return {name: part.view(before + shape) for name, part, shape in zip(self.names, parts, self.shapes, strict=True)}

@@ -70,7 +70,7 @@ def test_block_of_norm_relu_and_pooling(case: tuple[int, ...]) -> None:
         return torch.autograd.grad(block(*arguments[:-1]), arguments[:-1], arguments[-1], create_graph=True)
 
     found: dict[str, Tensor] = {}
-    tape = tape._replace(pooled=pooled)
+    tape = tape._replace(active_bar=derivatives._unpool(tape, pooled))
     assert isinstance(tangent, BlockTangent)
     image_dot = derivatives._block_second((one, along), 0, tape, tangent, pooled_dot, found)
     leaves = tuple(t.clone().requires_grad_() for t in (*inputs, pooled))
