@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -42,6 +42,17 @@ def _allow_tf32(allowed: bool) -> None:
     # compiler reads them so.
     torch.set_float32_matmul_precision("high" if allowed else "highest")
     torch.backends.cudnn.allow_tf32 = allowed
+
+
+def lacks(device: torch.device, precision: str) -> str:
+    """Return a sentence if a device does not have a precision or it does not exist, else an empty string."""
+    if precision not in get_args(Precision):
+        return f"precision '{precision}' does not exist; there are {', '.join(get_args(Precision))}"
+    if precision == "tf32" and device.type != "cuda":
+        return "precision tf32 was asked for on the CPU, which has none; use precision float32, or --device cuda"
+    if precision != "float32" and device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0):
+        return f"precision {precision} needs a GPU of compute capability 8.0 (Ampere) or higher; use precision float32"
+    return ""
 
 
 def compute_type(precision: Precision) -> torch.dtype | None:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..record import Record
-from .plan import Plan, absorb
+from ..record import Cell, Record
+from .plan import Plan, absorb, computed_otherwise
 from .store import Store
 
 #: Statuses that stand until a run is told otherwise; ``interrupted`` cells and lifted refusals run again by themselves.
 _LASTING = ("ok", "rejected", "failed", "timeout", "oom")
+
+
+def _how(made: Cell, asked: Cell) -> str:
+    """Return a sentence if a cell is there, but was asked to be computed otherwise than it was."""
+    if names := computed_otherwise(made, asked):
+        return f"kept as it was computed, with another choice of {names}; --force {asked.method} computes it anew"
+    return ""
 
 
 def attach(plan: Plan, store: Store, records: Mapping[str, Record], rerun: Sequence[str], force: Sequence[str]) -> list[Record]:
@@ -41,5 +48,5 @@ def attach(plan: Plan, store: Store, records: Mapping[str, Record], rerun: Seque
         absorb(planned.cell, record.cell)  # a cell that runs again keeps all its names
         stands = record.status in _LASTING if planned.state == "pending" else record.status == "ok"
         if stands and not planned.redistil and record.status not in rerun:
-            planned.state, planned.reason = "cached", record.reason
+            planned.state, planned.reason = "cached", record.reason or _how(record.cell, planned.cell)
     return changed

@@ -353,11 +353,27 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _merge(planned: dict[str, PlannedCell], new: PlannedCell) -> None:
-    """Add a cell, or note its name on the cell that it equals."""
+    """Add a cell, or note its name on the cell that it equals.
+
+    Raises:
+        BenchError: the two ask for different ways of computing the same cell.
+    """
     if new.key not in planned:
         planned[new.key] = new
         return
-    absorb(planned[new.key].cell, new.cell)
+    cell = planned[new.key].cell
+    if differing := computed_otherwise(cell, new.cell):
+        raise BenchError(
+            f"'{cell.label}' and '{new.cell.label}' are one cell, as {differing} chooses how it is computed and is not part of its key; "
+            "ask for one of them, or for each in a folder of its own with --out"
+        )
+    absorb(cell, new.cell)
+
+
+def computed_otherwise(cell: Cell, other: Cell) -> str:
+    """Return the names of the unkeyed fields in which two equal cells differ, or an empty string."""
+    unkeyed = METHODS[cell.method].unkeyed if cell.method in METHODS else frozenset()
+    return ", ".join(name for name in sorted(unkeyed) if cell.fields.get(name) != other.fields.get(name))
 
 
 def absorb(cell: Cell, other: Cell) -> bool:

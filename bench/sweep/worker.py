@@ -67,7 +67,7 @@ def distil_stage(payload: Payload, report: Report) -> dict[str, Any]:
         seed=cell.seed,
         key=payload["distil_key"],
         open_space=lambda name: fit_space(name, dataset.train, store.prerequisites, cell.data_hash),
-        device=torch.device(payload["device"]),
+        device=_use(payload["device"]),
         effort=cell.effort,
         on_report=_logged(report),
         on_note=computed.update,
@@ -139,6 +139,14 @@ def judge_stage(payload: Payload, report: Report) -> dict[str, Any]:
     return {"seconds": seconds, "accuracy": sum(final) / len(final)}
 
 
+def _use(device: str) -> torch.device:
+    """Return the device of this process, and make it the one that PyTorch takes where none is named."""
+    found = torch.device(device)
+    if found.type == "cuda":
+        torch.cuda.set_device(found)
+    return found
+
+
 def kernels(device: str) -> str:
     """Say which kernels train ConvNets here: those the suite compiles for the CPU, or PyTorch's own. They round differently."""
     return "compiled" if device.startswith("cpu") and native.load()[0] is not None else "PyTorch"
@@ -160,7 +168,7 @@ def _judge_distilled(payload: Payload, record: Record, dataset: Dataset, store: 
         get_protocol(cell.protocol["name"], payload["students"]),
         cell.seed,
         store.prerequisites,
-        device=torch.device(payload["device"]),
+        device=_use(payload["device"]),
         on_progress=lambda done, total: report(done, total, {}),
     )
     record.audit, record.scores, record.training = judgement.audit, judgement.scores, judgement.training
@@ -177,7 +185,7 @@ def _judge_full_data(payload: Payload, record: Record, dataset: Dataset, store: 
         cell.seed,
         store.prerequisites,
         effort=cell.effort,
-        device=torch.device(payload["device"]),
+        device=_use(payload["device"]),
         on_progress=lambda done, total: report(done, total, {}),
     )
     record.audit, record.scores, record.training = judgement.audit, judgement.scores, judgement.training

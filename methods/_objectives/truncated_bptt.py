@@ -11,7 +11,7 @@ import math
 from abc import ABC
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -172,7 +172,9 @@ class TruncatedBPTTLoop:
             with torch.no_grad():
                 for key, tensor in self._trained().items():
                     tensor.copy_(self.average[key] / count)
-        self.task.note(precision=self.method.precision, **engine_facts(self.engine, self.method.engine, self.task.device))
+        self.task.note(
+            precision=self.method.precision, **engine_facts(self.engine, self.method.engine, self.task.device, self.method.precision)
+        )
 
     def _outer_step(self) -> float:
         prefix, window = self._draw_window()
@@ -267,7 +269,7 @@ class TruncatedBPTTLoop:
     def _accumulate_average(self) -> None:
         if self.done <= self.total * (1.0 - self.method.average):
             return
-        current = {key: tensor.detach() for key, tensor in self._trained().items()} | {"count": torch.ones(())}
+        current = {key: tensor.detach() for key, tensor in self._trained().items()} | {"count": torch.ones((), device=self.task.device)}
         if not self.average:
             self.average = {key: torch.zeros_like(tensor) for key, tensor in current.items()}
         for key, tensor in current.items():
@@ -280,19 +282,24 @@ class TruncatedBPTTLoop:
             state |= {f"first.{key}": first, f"second.{key}": second}
         state |= {f"average.{key}": tensor for key, tensor in self.average.items()}
         state |= {f"stream.{name}": generator.get_state() for name, generator in self.streams.items()}
-        return state | {"progress": torch.tensor([self.done, self.outer.steps, self.clip.running], dtype=torch.float64)}
+        progress = [self.done, self.outer.steps, self.clip.running, get_args(Precision).index(self.method.precision)]
+        return state | {"progress": torch.tensor(progress, dtype=torch.float64)}
 
     def _resume(self) -> None:
         saved = self.task.resume_from
         if saved is None:
             return
-        done, steps, running = saved["progress"].tolist()
+        done, steps, running, precision = saved["progress"].tolist()
+        if get_args(Precision)[int(precision)] != self.method.precision:
+            return  # the cell has the same key, but its record could not tell which steps were taken in which precision
         self.done, self.outer.steps, self.clip.running = int(done), int(steps), running
         with torch.no_grad():
             for key, tensor in self._trained().items():
                 tensor.copy_(saved[f"stored.{key}"])
                 if f"first.{key}" in saved:
-                    self.outer.moments[key] = (saved[f"first.{key}"].clone(), saved[f"second.{key}"].clone())
-        self.average = {key.removeprefix("average."): tensor.clone() for key, tensor in saved.items() if key.startswith("average.")}
+                    first, second = (saved[f"{moment}.{key}"].to(tensor.device, copy=True) for moment in ("first", "second"))
+                    self.outer.moments[key] = (first, second)
+        kept = {key.removeprefix("average."): tensor for key, tensor in saved.items() if key.startswith("average.")}
+        self.average = {key: tensor.to(self.task.device, copy=True) for key, tensor in kept.items()}
         for name, generator in self.streams.items():
             generator.set_state(saved[f"stream.{name}"])

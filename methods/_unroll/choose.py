@@ -14,7 +14,7 @@ from bench.nn.convnet_eager import EagerConvNet
 from bench.nn.convnet_inductor import InductorConvNet
 from bench.nn.convnet_native import NativeConvNet
 from bench.nn.networks import ConvNet, ensemble_mode
-from bench.nn.precision import Precision, compute_type
+from bench.nn.precision import Precision, compute_type, lacks
 
 from .compiled import CompiledGradients
 from .eager import EagerGradients
@@ -85,7 +85,7 @@ def choose_engine(
     return GraphEngine(sweep, device) if recorded else sweep
 
 
-def engine_facts(engine: Engine, asked: EngineName, device: torch.device) -> dict[str, str | float]:
+def engine_facts(engine: Engine, asked: EngineName, device: torch.device, precision: Precision) -> dict[str, str | float]:
     """Return what a record should say about an engine: name, seconds of compiling, why ``auto`` did without the kernels."""
     facts: dict[str, str | float] = {"engine": engine.name}
     if isinstance(engine, GraphEngine):
@@ -95,8 +95,8 @@ def engine_facts(engine: Engine, asked: EngineName, device: torch.device) -> dic
         gradients = gradients.one
     if isinstance(gradients, EagerGradients) and isinstance(gradients.net, InductorConvNet):
         facts["compile_seconds"] = round(gradients.net.compile_seconds, 1)
-    if asked == "auto" and engine.name != "cpp" and device.type == "cpu" and native.load()[1]:
-        facts["engine_note"] = native.load()[1]
+    if asked == "auto" and engine.name != "cpp" and device.type == "cpu" and isinstance(engine.network, ConvNet):
+        facts["engine_note"] = _no_kernels(device, torch.float32, precision)
     return facts
 
 
@@ -114,8 +114,8 @@ def _refusal(name: str, network: nn.Module, device: torch.device, dtype: torch.d
     """Return a sentence if an engine does not exist or cannot do this, else an empty string."""
     if name not in get_args(EngineName):
         return f"engine '{name}' does not exist; there are {', '.join(get_args(EngineName))}"
-    if precision == "tf32" and device.type != "cuda":
-        return "precision tf32 was asked for on the CPU, which has none; use precision float32, or --device cuda"
+    if sentence := lacks(device, precision):
+        return sentence
     if precision == "bf16" and name in ("plain", "cpp"):
         return f"engine {name} cannot round to bf16; use engine auto, eager or generic"
     if name not in ("plain", "generic") and not isinstance(network, ConvNet):
@@ -130,5 +130,6 @@ def _refusal(name: str, network: nn.Module, device: torch.device, dtype: torch.d
 
 def _no_kernels(device: torch.device, dtype: torch.dtype, precision: Precision) -> str:
     if device.type != "cpu" or dtype not in (torch.float32, torch.float64) or precision != "float32":
-        return f"it computes in float32 or float64 on the CPU, asked for {dtype} rounded to {precision} on {device.type}"
+        rounded = "" if precision == "float32" else f" rounded to {precision}"
+        return f"it computes in float32 or float64 on the CPU, asked for {dtype}{rounded} on {device.type}"
     return native.load()[1]

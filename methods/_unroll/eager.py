@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from bench import Batch
 from bench.nn.convnet_eager import EagerConvNet, NetTape
 from bench.nn.convnet_inductor import InductorConvNet
 
-from .generic import AutogradGradients
+from .generic import MICRO_BATCH_BYTES, MICRO_BATCH_BYTES_CUDA, AutogradGradients
 from .inner import FlatLayout
 from .plain import Inner
 
@@ -56,11 +57,14 @@ class EagerGradients:
 
     def gradient(self, theta: Tensor, batch: Batch, keep: bool = False) -> tuple[Tensor, NetTape | None, Tensor]:
         """Return the gradients, the activations if asked to, and the mean loss."""
-        # PyTorch's own fused norm is faster than operation after operation, where nothing of it is needed later.
-        if not keep and (not isinstance(self.net, InductorConvNet) or len(batch.images) > _MOST_COMPILED):
+        if keep:
+            found, tape, losses = self.net.gradient(self.layout.unflatten(theta), batch)
+            return self.layout.joined(found), tape, losses.mean()
+        compiled = isinstance(self.net, InductorConvNet) and len(batch.images) <= _MOST_COMPILED
+        if not compiled and self.net.cast is None:
+            # PyTorch's own fused norm is faster than operation after operation, where nothing of it is needed later.
             return self.once.gradient(theta, batch)
-        found, tape, losses = self.net.gradient(self.layout.unflatten(theta), batch)
-        return self.layout.joined(found), tape if keep else None, losses.mean()
+        return self._written_out(theta, batch)
 
     def product(self, theta: Tensor, direction: Tensor, batch: Batch, tape: NetTape | None) -> tuple[Tensor, Tensor, Tensor]:
         """See ``Gradients.product``."""
@@ -69,3 +73,16 @@ class EagerGradients:
             _, tape, _ = self.net.gradient(parameters, batch)
         found, images, labels = self.net.product(parameters, self.layout.unflatten(direction), batch, tape)
         return self.layout.joined(found), images, labels
+
+    def _written_out(self, theta: Tensor, batch: Batch) -> tuple[Tensor, None, Tensor]:
+        """Return gradients and mean loss by the same operations as ``product``'s, which round alike; large batches are cut."""
+        parameters, total = self.layout.unflatten(theta), len(batch.images)
+        budget = MICRO_BATCH_BYTES_CUDA if batch.images.is_cuda else MICRO_BATCH_BYTES
+        size = max(_MOST_COMPILED, budget // (self.tape_bytes(1) * len(theta)))
+        gradient, loss = torch.zeros_like(theta), theta.new_zeros(())
+        for images, labels in zip(batch.images.split(size), batch.labels.split(size), strict=True):
+            found, _, losses = self.net.gradient(parameters, Batch(images, labels))
+            share = len(images) / total
+            gradient.add_(self.layout.joined(found), alpha=share)
+            loss += losses.mean() * share
+        return gradient, None, loss

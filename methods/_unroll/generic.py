@@ -14,8 +14,8 @@ from bench.nn.students import soft_cross_entropy
 from .inner import FlatLayout
 from .plain import Inner
 
-_MICRO_BATCH_BYTES = 64 << 20  # of tensors that autograd keeps for one micro-batch on a CPU
-_MICRO_BATCH_BYTES_CUDA = 1 << 30
+MICRO_BATCH_BYTES = 64 << 20  # of tensors that autograd keeps for one micro-batch on a CPU
+MICRO_BATCH_BYTES_CUDA = 1 << 30
 _NEVER_CUT = 16  # images for which looking costs more than cutting gains
 
 
@@ -105,7 +105,7 @@ class AutogradGradients:
             return len(images)
         shapes = (theta.shape, images.shape)
         if shapes not in self.sizes:
-            budget = _MICRO_BATCH_BYTES_CUDA if images.is_cuda else _MICRO_BATCH_BYTES
+            budget = MICRO_BATCH_BYTES_CUDA if images.is_cuda else MICRO_BATCH_BYTES
             self.sizes[shapes] = max(1, budget // max(1, self._saved_bytes(theta, images, labels)))
         return self.sizes[shapes]
 

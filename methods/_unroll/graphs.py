@@ -1,4 +1,4 @@
-"""The reverse sweep as three recorded steps that are played back: on a GPU one launch each instead of some hundred.
+"""The reverse sweep as steps that are captured once and played back: on a GPU one launch each instead of some hundred.
 
 A step before the window, a step of the window and a step back are captured once per shape as CUDA graphs. Everything
 they touch lies in tensors that stay where they are, and so do the number of the step and its place in the window, so
@@ -8,18 +8,19 @@ results are the same, and that is how they are tested without a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import torch
 import torch.utils._pytree as pytree
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench import Batch
 from bench.nn.networks import Parameters
 
-from .inner import AdamState, FlatLayout, SGDState
+from .inner import AdamState, SGDState
 from .outer import OuterLoss
 from .plain import Inner, State, WindowGradient
 from .sweep import SweepEngine
@@ -27,38 +28,30 @@ from .sweep import SweepEngine
 _WARM_UPS = 3  # runs before a capture, in which libraries choose their kernels and allocate their workspaces
 
 Shapes = tuple[Inner, torch.Size, torch.Size, torch.Size]
+Kind = Literal["before", "window", "window, kept", "back", "back, kept"]
 
 
 @dataclass(frozen=True)
 class GraphEngine:
-    """A sweep whose steps are recorded once and played back.
+    """A sweep whose steps are captured once and played back.
 
-    States share the recorded memory, so one unroll runs at a time: after ``start`` of the next, states of the one
-    before raise RuntimeError.
+    States share static memory, so one unroll runs at a time: after ``start`` of the next, states of the one before raise
+    RuntimeError.
 
     Attributes:
-        sweep: the engine that is recorded; also does windows whose batches differ in shape.
+        sweep: the engine that is captured; also does windows whose batches differ in shape.
         device: where its tensors are.
+        captured: static memory and graphs, by optimizer and shapes.
     """
 
     sweep: SweepEngine
     device: torch.device
-    recorded: dict[Shapes, Recorded] = field(default_factory=dict, repr=False)
+    captured: dict[Shapes, CapturedSteps] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
-        """Which engine is recorded."""
+        """Which engine is captured."""
         return self.sweep.name
-
-    @property
-    def network(self) -> nn.Module:
-        """The student."""
-        return self.sweep.network
-
-    @property
-    def layout(self) -> FlatLayout:
-        """How its parameters lie in the flat vector."""
-        return self.sweep.layout
 
     def start(self, students: Sequence[Parameters], inner: Inner) -> State:
         """Return the state before the first step; it is this engine's own and only ``advance`` may change it."""
@@ -66,7 +59,7 @@ class GraphEngine:
 
     def advance(self, state: State, batch: Batch, inner: Inner) -> State:
         """Take one inner step without a gradient for the batch; the given state must not be used again."""
-        steps = self._steps(state, batch, inner, 1)
+        steps = self._steps(state, batch, inner)
         steps.load(state, inner)
         return steps.advance(batch)
 
@@ -75,30 +68,27 @@ class GraphEngine:
         if len({(b.images.shape, b.labels.shape) for b in batches}) > 1:
             self._check(start)
             return self.sweep.window_gradient(start, batches, inner, outer_loss)
-        steps = self._steps(start, batches[0], inner, len(batches))
+        steps = self._steps(start, batches[0], inner)
         steps.load(start, inner)
         return steps.window_gradient(batches, outer_loss)
 
-    def _steps(self, state: State, batch: Batch, inner: Inner, window: int) -> Recorded:
-        """Return what is recorded for these shapes, with room for ``window`` steps; a longer window records anew."""
+    def _steps(self, state: State, batch: Batch, inner: Inner) -> CapturedSteps:
         self._check(state)
         key = (replace(inner, lr=0.0), state.theta.shape, batch.images.shape, batch.labels.shape)
-        found = self.recorded.get(key)
-        if found is None or found.room < window:
-            found = Recorded(self.sweep, self.device, state, batch, inner, window if found is None else max(window, 2 * found.room))
-            self.recorded[key] = found
-        return found
+        if key not in self.captured:
+            self.captured[key] = CapturedSteps(self.sweep, self.device, state, batch, inner)
+        return self.captured[key]
 
     def _check(self, state: State) -> None:
-        for steps in self.recorded.values():
+        for steps in self.captured.values():
             steps.owns(state)  # raises where it once did
 
 
-class Recorded:
-    """Static memory for one unroll of fixed shapes, and the three steps on it."""
+class CapturedSteps:
+    """Static memory for unrolls of fixed shapes, and the steps on it, each captured when it is first taken."""
 
-    def __init__(self, sweep: SweepEngine, device: torch.device, like: State, batch: Batch, inner: Inner, room: int) -> None:
-        """Allocate for windows of up to ``room`` steps and record.
+    def __init__(self, sweep: SweepEngine, device: torch.device, like: State, batch: Batch, inner: Inner) -> None:
+        """Allocate what the steps before a window need.
 
         Args:
             sweep: whose derivatives are taken.
@@ -106,34 +96,19 @@ class Recorded:
             like: a state of the right shapes.
             batch: a batch of the right shapes.
             inner: the optimizer; its learning rate is read from ``load``.
-            room: most steps of a window.
         """
-        self.sweep, self.gradients, self.room = sweep, sweep.gradients, room
-        count = _number(device)
-        self.rate, self.step = count.clone(), count.clone()
+        self.sweep, self.gradients, self.device = sweep, sweep.gradients, device
+        # Double, as the host's numbers are: 1 - β₂ᵗ loses half of float32's digits at small t.
+        self.rate, self.step, self.rate_bar = (torch.zeros((), dtype=torch.float64, device=device) for _ in range(3))
         self.inner: Any = sweep.gradients.optimizer(replace(inner, lr=self.rate))  # type: ignore[arg-type]
         self.slot = torch.zeros(1, dtype=torch.int64, device=device)
         self.state, self.bar = _static(like, self.step), _static(like, self.step)
-        self.rate_bar = count.clone()
-        self.batch = Batch(torch.zeros_like(batch.images), torch.zeros_like(batch.labels, requires_grad=False))
-        self.images, self.labels = (t.new_zeros(room, *t.shape) for t in (self.batch.images, self.batch.labels))
-        self.images_bar, self.labels_bar = torch.zeros_like(self.images), torch.zeros_like(self.labels)
-        self.thetas = like.theta.new_zeros(room, *like.theta.shape)
-        self.slopes = torch.zeros_like(self.thetas) if self.inner.reverse_reads_gradient else None
-        self.moments = [torch.zeros_like(self.thetas) for _ in like[1:-1]]
-        size = sweep.gradients.tape_bytes(len(batch.images)) * len(like.theta)
-        self.keep = 0 < size * room <= sweep.tape_budget
-        self.tapes: list[Tensor] = []
-        self.tape_form: Any = None
-        if self.keep:
-            _, tape, _ = sweep.gradients.gradient(self.state.theta, self.batch, keep=True)
-            leaves, self.tape_form = pytree.tree_flatten(tape)
-            self.tapes = [leaf.new_zeros(room, *leaf.shape) for leaf in leaves]
+        self.batch = Batch(torch.zeros_like(batch.images), torch.zeros_like(batch.labels))
         self.handed_out: Tensor | None = None  # theta of the one state whose memory still holds it
-        pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None  # one after another, they may share memory
-        self._play_before = record(self._before, lambda: self._counters(0), device, pool)
-        self._play_window = record(self._window, lambda: self._counters(0), device, pool)
-        self._play_back = record(self._back, lambda: self._counters(1), device, pool)
+        self.taken = 0
+        self.room: _Room | None = None
+        self.capture = Capture(device)
+        self.plays: dict[Kind, Callable[[], None]] = {}
 
     def owns(self, state: State) -> bool:
         """Tell whether a state lies in this memory.
@@ -160,7 +135,7 @@ class Recorded:
         """Take one step before the window."""
         self.batch.images.copy_(batch.images.detach())
         self.batch.labels.copy_(batch.labels.detach())
-        self._play_before()
+        self.play("before")
         self.handed_out = self.state.theta.view_as(self.state.theta)
         state: State = self.state._replace(theta=self.handed_out, step=self.taken + 1)
         return state
@@ -168,94 +143,160 @@ class Recorded:
     def window_gradient(self, batches: Sequence[Batch], outer_loss: OuterLoss) -> WindowGradient:
         """Train a window and differentiate; see ``plain.window_gradient``."""
         count = len(batches)
-        torch.stack([b.images.detach() for b in batches], out=self.images[:count])
-        torch.stack([b.labels.detach() for b in batches], out=self.labels[:count])
+        room = self.make_room(count)
+        torch.stack([b.images.detach() for b in batches], out=room.images.rows[:count])
+        torch.stack([b.labels.detach() for b in batches], out=room.labels.rows[:count])
         self.slot.zero_()
-        for _ in range(count):
-            self._play_window()
+        for k in range(count):
+            self.play("window, kept" if k < room.kept else "window")
         loss, theta_bar = self.sweep.outer(outer_loss, self.state.theta)
         self.bar.theta.copy_(theta_bar)
         for moment in (*self.bar[1:-1], self.rate_bar):
             moment.zero_()
-        for _ in range(count):
-            self._play_back()
-        images, labels = self.images_bar[:count].clone(), self.labels_bar[:count].clone()
+        for k in reversed(range(count)):
+            self.play("back, kept" if k < room.kept else "back")
+        images, labels = room.images_bar.rows[:count].clone(), room.labels_bar.rows[:count].clone()
         wanted = [g if b.labels.requires_grad else None for b, g in zip(batches, labels.unbind(), strict=True)]
         theta = self.gradients.unpack(self.bar.theta).clone()
         return WindowGradient(float(loss), list(images.unbind()), wanted, theta, float(self.rate_bar))
+
+    def make_room(self, steps: int) -> _Room:
+        """Return static memory for a window of so many steps; where it must grow, its steps are captured anew."""
+        if self.room is None or self.room.steps < steps:
+            steps = max(steps, 2 * self.room.steps) if self.room else steps
+            self.room = None  # before the new one is there
+            self.plays = {kind: play for kind, play in self.plays.items() if kind == "before"}
+            size = self.gradients.tape_bytes(len(self.batch.images)) * len(self.state.theta)
+            kept = min(steps, self.sweep.tape_budget // size) if size else 0
+            tape = self.gradients.gradient(self.state.theta, self.batch, keep=True)[1] if kept else ()
+            self.room = _Room(steps, kept, self.batch, self.state, self.inner.reverse_reads_gradient, tape, self.slot)
+        return self.room
+
+    def play(self, kind: Kind) -> None:
+        """Take one step of a kind, which is captured if it is the first."""
+        if kind not in self.plays:
+            steps: dict[Kind, Callable[[], None]] = {
+                "before": self._before,
+                "window": partial(self._window, keep=False),
+                "window, kept": partial(self._window, keep=True),
+                "back": partial(self._back, keep=False),
+                "back, kept": partial(self._back, keep=True),
+            }
+            self.plays[kind] = self.capture(steps[kind], (*self.state[:-1], *self.bar[:-1], self.step, self.slot, self.rate_bar))
+        self.plays[kind]()
 
     def _before(self) -> None:
         gradient, _, _ = self.gradients.gradient(self.state.theta, self.batch)
         _overwrite(self.state, self.inner.update_in_place(self.state, gradient))
 
-    def _window(self) -> None:
-        gradient, tape, _ = self.gradients.gradient(self.state.theta, self._batch_here(), keep=self.keep)
+    def _window(self, keep: bool) -> None:
+        room = self._room()
+        gradient, tape, _ = self.gradients.gradient(self.state.theta, room.batch(), keep=keep)
         after = self.inner.advance(self.state, gradient)
-        self._put(self.thetas, self.state.theta)
-        for rows, moment in zip(self.moments, after[1:-1], strict=True):
-            self._put(rows, moment)
-        if self.slopes is not None:
-            self._put(self.slopes, gradient)
-        for rows, leaf in zip(self.tapes, pytree.tree_leaves(tape) if self.keep else (), strict=True):
-            self._put(rows, leaf)
+        room.theta.put(self.state.theta)
+        for rows, moment in zip(room.moments, after[1:-1], strict=True):
+            rows.put(moment)
+        if room.slope is not None:
+            room.slope.put(gradient)
+        if keep:
+            for rows, leaf in zip(room.tape, pytree.tree_leaves(tape), strict=True):
+                rows.put(leaf)
         _overwrite(self.state, after)
         self.slot.add_(1)
 
-    def _back(self) -> None:
+    def _back(self, keep: bool) -> None:
+        room = self._room()
         self.slot.sub_(1)
-        theta = self._get(self.thetas)
-        after = self.state._make((theta, *(self._get(rows) for rows in self.moments), self.step))
-        slope = None if self.slopes is None else self._get(self.slopes)
-        through, bar, part = self.inner.reverse(after, slope, self.bar)
-        tape = pytree.tree_unflatten([self._get(rows) for rows in self.tapes], self.tape_form) if self.keep else None
-        flat, images, labels = self.gradients.product(theta, through, self._batch_here(), tape)
+        theta = room.theta.get()
+        after = type(self.state)(theta, *(rows.get() for rows in room.moments), self.step)
+        through, bar, part = self.inner.reverse(after, None if room.slope is None else room.slope.get(), self.bar)
+        tape = pytree.tree_unflatten([rows.get() for rows in room.tape], room.tape_form) if keep else None
+        flat, images, labels = self.gradients.product(theta, through, room.batch(), tape)
         _overwrite(self.bar, bar._replace(theta=bar.theta + flat, step=self.step - 1.0))
         self.rate_bar.add_(part)
-        self._put(self.images_bar, images)
-        self._put(self.labels_bar, labels)
+        room.images_bar.put(images)
+        room.labels_bar.put(labels)
 
-    def _batch_here(self) -> Batch:
-        return Batch(self._get(self.images), self._get(self.labels))
-
-    def _get(self, rows: Tensor) -> Tensor:
-        return rows.index_select(0, self.slot).squeeze(0)
-
-    def _put(self, rows: Tensor, value: Tensor) -> None:
-        rows.index_copy_(0, self.slot, value.unsqueeze(0))
-
-    def _counters(self, slot: int) -> None:
-        self.slot.fill_(slot)
-        self.step.fill_(1.0)
+    def _room(self) -> _Room:
+        assert self.room is not None  # made before any step of a window
+        return self.room
 
 
-def record(step: Callable[[], None], rewind: Callable[[], None], device: torch.device, pool: Any) -> Callable[[], None]:
-    """Capture ``step`` as a CUDA graph and return what plays it; on another device, return ``step``.
+class _Rows:
+    """A tensor for every step of a window; which row is meant stands in a tensor on the device."""
 
-    Args:
-        step: reads and writes static tensors alone and asks the device for nothing.
-        rewind: called before every run that only warms up.
-        device: where the tensors are.
-        pool: memory that graphs share.
+    def __init__(self, like: Tensor, count: int, slot: Tensor) -> None:
+        self.rows, self.slot = like.new_zeros(count, *like.shape), slot
+
+    def get(self) -> Tensor:
+        return self.rows.index_select(0, self.slot).squeeze(0)
+
+    def put(self, value: Tensor) -> None:
+        self.rows.index_copy_(0, self.slot, value.unsqueeze(0))
+
+
+class _Room:
+    """Static memory of a window: what its steps store on the way forwards, and what they give on the way back.
+
+    Attributes:
+        steps: most steps of a window.
+        kept: how many of them, the earliest, keep their activations.
     """
-    if device.type != "cuda":
-        return step
-    stream, current = torch.cuda.Stream(device), torch.cuda.current_stream(device)
-    stream.wait_stream(current)
-    with torch.cuda.stream(stream):
-        for _ in range(_WARM_UPS):
-            rewind()
-            step()
-    current.wait_stream(stream)
-    rewind()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool):
-        step()
-    return graph.replay
+
+    def __init__(self, steps: int, kept: int, batch: Batch, state: Any, reads_gradient: bool, tape: Any, slot: Tensor) -> None:
+        self.steps, self.kept = steps, kept
+        self.images, self.images_bar = (_Rows(batch.images, steps, slot) for _ in range(2))
+        self.labels, self.labels_bar = (_Rows(batch.labels, steps, slot) for _ in range(2))
+        self.theta = _Rows(state.theta, steps, slot)
+        self.moments = [_Rows(moment, steps, slot) for moment in state[1:-1]]
+        self.slope = _Rows(state.theta, steps, slot) if reads_gradient else None
+        leaves, self.tape_form = pytree.tree_flatten(tape)
+        self.tape = [_Rows(leaf, kept, slot) for leaf in leaves]
+
+    def batch(self) -> Batch:
+        return Batch(self.images.get(), self.labels.get())
 
 
-def _number(device: torch.device) -> Tensor:
-    # Double, as the host's numbers are: 1 - β₂ᵗ loses half of float32's digits at small t.
-    return torch.zeros((), dtype=torch.float64, device=device)
+class Capture:
+    """Turns a function of static tensors into what plays it: a CUDA graph, or elsewhere the function itself.
+
+    Graphs of one ``Capture`` share memory for what lives within a step, so they must be played one after another.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        """Prepare for functions whose tensors are on ``device``."""
+        self.device, self.pool, self.stream = device, None, None
+        if device.type == "cuda":
+            with torch.cuda.device(device):  # graphs are captured on the current device, which may be another
+                self.pool, self.stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
+
+    def __call__(self, function: Callable[[], None], restored: Iterable[Tensor]) -> Callable[[], None]:
+        """Capture a function.
+
+        Args:
+            function: reads and writes static tensors alone and asks the device for nothing.
+            restored: static tensors that it must find as they are, also after it ran to warm up.
+        """
+        if self.stream is None:
+            return function
+        with torch.cuda.device(self.device):
+            self.stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self.stream):
+                rehearse(function, restored)
+            torch.cuda.current_stream().wait_stream(self.stream)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+                function()
+        return graph.replay
+
+
+def rehearse(function: Callable[[], None], restored: Iterable[Tensor]) -> None:
+    """Run a function a few times and bring the tensors back to what they were."""
+    before = [(tensor, tensor.clone()) for tensor in restored]
+    for _ in range(_WARM_UPS):
+        function()
+        for tensor, value in before:
+            tensor.copy_(value)
 
 
 def _static(like: Any, step: Tensor) -> Any:

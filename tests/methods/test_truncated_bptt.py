@@ -180,3 +180,40 @@ def test_everything_a_step_touches_is_on_the_task_s_device(digits, method, augme
         roots = [t for b in batches for t in (b.images, b.labels)]
         flowing = torch.autograd.grad(roots, list(loop._trained().values()), [torch.zeros_like(t) for t in roots])
         assert {tensor.device.type for tensor in flowing} == {"meta"}
+
+
+def saved_after_two_steps(digits, method):
+    """Return the checkpoint of a run on the CPU that was stopped in the second half, where iterates are averaged."""
+    states = []
+    stored = Images(digits.spec, 10, (8, 8), "soft")
+    loop = TruncatedBPTTLoop(
+        method, task_for(digits, on_checkpoint=lambda state: states.append({k: v.clone() for k, v in state.items()})), stored
+    )
+    loop.run()
+    return states[-2]
+
+
+def test_a_run_goes_on_on_another_device(digits):
+    """Checkpoints are files and come back to the host; what goes on from them is on the task's device."""
+    method = RatBPTT(**(SHORT | {"average": 0.75})).settle(digits.spec)
+    saved = saved_after_two_steps(digits, method)
+    loop = TruncatedBPTTLoop(
+        method, task_for(digits, device=torch.device("meta"), resume_from=saved), Images(digits.spec, 10, (8, 8), "soft")
+    )
+    loop._resume()
+    assert loop.done == 3
+    loop.outer.step(loop._trained(), {key: torch.zeros_like(t) for key, t in loop._trained().items()}, dict.fromkeys(loop._trained(), 0.1))
+    moments = [t for pair in loop.outer.moments.values() for t in pair]
+    assert {t.device.type for t in (*moments, *loop.average.values())} == {"meta"}
+    assert len(moments) == 4
+
+
+@pytest.mark.parametrize(("precision", "done"), [("float32", 3), ("bf16", 0)])
+def test_a_run_is_not_finished_in_another_precision(digits, precision, done):
+    method = RatBPTT(**SHORT).settle(digits.spec)
+    other = replace(method, precision=precision)
+    loop = TruncatedBPTTLoop(
+        other, task_for(digits, resume_from=saved_after_two_steps(digits, method)), Images(digits.spec, 10, (8, 8), "soft")
+    )
+    loop._resume()
+    assert loop.done == done

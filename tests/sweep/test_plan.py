@@ -222,3 +222,18 @@ def test_a_back_end_is_recorded_but_not_keyed(make: Callable[..., Plan]) -> None
     plain, generic = (make(methods=(f"rat_bptt[engine={engine}]",), datasets=("digits",)).cells[0] for engine in ("plain", "generic"))
     assert (plain.cell.fields["engine"], generic.cell.fields["engine"]) == ("plain", "generic")
     assert (plain.distil_key, plain.key) == (generic.distil_key, generic.key)
+
+
+def test_one_cell_cannot_be_computed_in_two_ways_in_one_run(make: Callable[..., Plan]) -> None:
+    with pytest.raises(BenchError, match="are one cell, as precision chooses how it is computed"):
+        make(methods=("rat_bptt", "rat_bptt[precision=bf16]"), datasets=("digits",))
+
+
+def test_a_cell_that_was_computed_otherwise_says_so(make: Callable[..., Plan], tmp_path: Path) -> None:
+    (old,) = make(methods=("rat_bptt",), datasets=("digits",)).cells
+    plan = make(methods=("rat_bptt[precision=bf16]",), datasets=("digits",))
+    record = Record(key=old.key, distil_key=old.distil_key, status="ok", cell=old.cell)
+    attach(plan, Store(tmp_path), {record.key: record}, (), ())
+    (planned,) = plan.cells
+    assert planned.state == "cached"
+    assert planned.reason == "kept as it was computed, with another choice of precision; --force rat_bptt computes it anew"
