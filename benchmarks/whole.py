@@ -22,6 +22,7 @@ from .measure import machine
 
 _PR_SET_CHILD_SUBREAPER = 36  # of <sys/prctl.h>
 
+ROOT = Path(__file__).parent.parent
 COMMAND = ("run_bench.py", "--methods", "podd,rat_bptt", "--budgets", "0.3,0.5,1")
 PLAIN = ("--set", "rat_bptt.engine=plain", "--set", "podd.engine=plain")
 
@@ -32,6 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--effort", type=float, default=1.0, help="share of every recipe's outer steps, for a quick look")
     parser.add_argument("--out", type=Path, help="append one JSON line to this file")
     options = parser.parse_args(arguments)
+    if not sys.platform.startswith("linux"):
+        parser.error(f"the time of a command's processes can only be measured on Linux, this is {sys.platform}; use time(1)")
     reason = native.load()[1]
     # Workers come from a fork server that outlives the command for a moment; its time is to arrive here.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -58,7 +61,7 @@ def whole(*more: str) -> dict[str, float]:
     """
     with tempfile.TemporaryDirectory() as out:
         load, before, start = os.getloadavg()[0], os.times(), time.perf_counter()
-        subprocess.run([sys.executable, *COMMAND, *more, "--out", out], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([sys.executable, *COMMAND, *more, "--out", out], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         wall = time.perf_counter() - start
         _reap()
         after = os.times()

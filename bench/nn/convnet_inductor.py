@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.utils._pytree as pytree
 from torch import Tensor
 
 from ..data import Batch
@@ -84,10 +85,10 @@ class InductorConvNet(EagerConvNet):
         return self._call(_product, parameters, images, labels, direction, tape)  # type: ignore[no-any-return]
 
     def _call(self, function: Callable[..., Any], parameters: Parameters, images: Tensor, labels: Tensor, *more: Any) -> Any:
-        layouts = tuple((p.stride(), p.requires_grad) for p in parameters.values())
-        kind = (images.shape, labels.shape, images.dtype, images.device, len(parameters["head.bias"]))
+        tensors = (*parameters.values(), images, labels, *pytree.tree_leaves(more))
+        layouts = tuple((t.shape, t.stride(), t.dtype, t.device, t.requires_grad) for t in tensors)
         # Inductor writes the number of threads into its loops, so that it is a part of the shape.
-        key = (function, self._sizes, kind, layouts, torch.get_num_threads())
+        key = (function, self._sizes, layouts, torch.get_num_threads())
         compiled = _COMPILED.get(key)
         if compiled is not None:
             return compiled(self._written_out, parameters, images, labels, *more)

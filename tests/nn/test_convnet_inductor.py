@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from bench import Batch, Spec
 from bench.nn import convnet_inductor
@@ -72,10 +73,15 @@ def test_compiled_derivatives_agree_with_the_eager_ones(shape: tuple[int, int, i
 
 
 def test_a_process_may_meet_more_shapes_than_pytorch_s_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = torch.compile
-    # Traced and guarded as ever, but run by PyTorch's operations: what is looked at is the count of recompilations.
+    real, graphs = torch.compile, []
+
+    def counting(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    # Traced and guarded as ever, but run by PyTorch's operations: what is looked at is the count of compilations.
     monkeypatch.setattr(
-        torch, "compile", lambda f, dynamic, fullgraph, options: real(f, dynamic=dynamic, fullgraph=fullgraph, backend="eager")
+        torch, "compile", lambda f, dynamic, fullgraph, options: real(f, dynamic=dynamic, fullgraph=fullgraph, backend=counting)
     )
     monkeypatch.setattr(convnet_inductor, "_COMPILED", {})
     shape = (1, 4, 4)
@@ -83,7 +89,11 @@ def test_a_process_may_meet_more_shapes_than_pytorch_s_limit(monkeypatch: pytest
     net = InductorConvNet(network)
     for count in range(1, 11):
         agree(net, network, batch_of(count, shape), 1)
-    assert len(convnet_inductor._COMPILED) == 20
+    assert len(convnet_inductor._COMPILED) == len(graphs) == 20
+    theta, direction, batch = drawn(network, 1, "theta"), drawn(network, 1, "direction"), batch_of(4, shape)
+    _, tape, _ = net.gradient(theta, batch)
+    net.product(theta, direction, batch, tree_map(lambda t: t.transpose(-1, -2).contiguous().transpose(-1, -2), tape))
+    assert len(convnet_inductor._COMPILED) == len(graphs) == 21  # a layout is a part of the shape, and its time is counted
     assert net.compile_seconds > 0.0
 
 
