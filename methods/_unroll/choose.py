@@ -54,7 +54,7 @@ def choose_engine(
         device: where it is trained; none is the CPU.
         dtype: of parameters and images.
         engine: a name asks for one engine.
-        tape_budget: bytes of activations that a window may keep; none is 32 MB on a CPU and 4 GB on a GPU.
+        tape_budget: bytes of activations that a window may keep; none is 16 MB on a CPU and 4 GB on a GPU.
         precision: how inputs of convolutions and matrix products are rounded. ``tf32`` is a setting of the process, which
             the caller brings about (``bench.nn.precision.rounding``).
         work: floating-point operations of the whole cell; 0 is unknown.

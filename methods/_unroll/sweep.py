@@ -22,7 +22,7 @@ from .plain import Inner, State, WindowGradient
 
 Tape = TypeVar("Tape")
 
-TAPE_BUDGET = 32 << 20  # small networks keep every step; large ones recompute most, at 1.3 times the time of a step back
+TAPE_BUDGET = 16 << 20  # small networks keep every step; large ones recompute most, at 1.3 times the time of a step back
 TAPE_BUDGET_CUDA = 4 << 30  # a window of 200 steps of ten CIFAR images
 
 
