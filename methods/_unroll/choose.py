@@ -131,5 +131,5 @@ def _refusal(name: str, network: nn.Module, device: torch.device, dtype: torch.d
 def _no_kernels(device: torch.device, dtype: torch.dtype, precision: Precision) -> str:
     if device.type != "cpu" or dtype not in (torch.float32, torch.float64) or precision != "float32":
         rounded = "" if precision == "float32" else f" rounded to {precision}"
-        return f"it computes in float32 or float64 on the CPU, asked for {dtype}{rounded} on {device.type}"
+        return f"the compiled kernels compute in float32 or float64 on the CPU, asked for {dtype}{rounded} on {device.type}"
     return native.load()[1]
