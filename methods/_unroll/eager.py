@@ -13,13 +13,13 @@ from bench.nn.convnet_inductor import InductorConvNet
 
 from .generic import MICRO_BATCH_BYTES, MICRO_BATCH_BYTES_CUDA, AutogradGradients
 from .inner import FlatLayout
-from .plain import Inner
+from .sweep import NetworkOrder
 
 _MOST_COMPILED = 128  # images; real batches are larger, and would be compiled for the sake of one step in an outer one
 
 
 @dataclass(frozen=True)
-class EagerGradients:
+class EagerGradients(NetworkOrder):
     """Derivatives of a ConvNet's inner loss by ``EagerConvNet``.
 
     Attributes:
@@ -33,18 +33,6 @@ class EagerGradients:
     layout: FlatLayout
     plane: tuple[int, int]
     once: AutogradGradients
-
-    def pack(self, theta: Tensor) -> Tensor:
-        """Return ``theta``: this engine keeps the network's order."""
-        return theta
-
-    def unpack(self, packed: Tensor) -> Tensor:
-        """Return ``packed``."""
-        return packed
-
-    def optimizer(self, inner: Inner) -> Inner:
-        """Return ``inner``."""
-        return inner
 
     def tape_bytes(self, images: int) -> int:
         """Return the size of the activations of so many images, in float32."""

@@ -12,7 +12,7 @@ from bench.nn.networks import forward, shared_forward
 from bench.nn.students import soft_cross_entropy
 
 from .inner import FlatLayout
-from .plain import Inner
+from .sweep import NetworkOrder
 
 MICRO_BATCH_BYTES = 64 << 20  # of tensors that autograd keeps for one micro-batch on a CPU
 MICRO_BATCH_BYTES_CUDA = 1 << 30
@@ -20,7 +20,7 @@ _NEVER_CUT = 16  # images for which looking costs more than cutting gains
 
 
 @dataclass(frozen=True)
-class AutogradGradients:
+class AutogradGradients(NetworkOrder):
     """Gradient and Hessian-vector product by autograd; nothing is kept between the two.
 
     Attributes:
@@ -50,18 +50,6 @@ class AutogradGradients:
         together = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in network.modules())
         return cls(network, layout, together, cast)
 
-    def pack(self, theta: Tensor) -> Tensor:
-        """Return ``theta``: this engine keeps the network's order."""
-        return theta
-
-    def unpack(self, packed: Tensor) -> Tensor:
-        """Return ``packed``."""
-        return packed
-
-    def optimizer(self, inner: Inner) -> Inner:
-        """Return ``inner``."""
-        return inner
-
     def tape_bytes(self, images: int) -> int:
         """Return 0: nothing is kept."""
         return 0
@@ -71,14 +59,14 @@ class AutogradGradients:
         leaf = theta.detach().requires_grad_()
         images, labels = batch.images.detach(), batch.labels.detach()
         size = self._micro_batch(leaf, images, labels)
-        parts = []
+        gradient, value = None, theta.new_zeros(())
         for x, y in zip(images.split(size), labels.split(size), strict=True):
             with torch.enable_grad():
                 loss = self._loss(leaf, x, y) * (len(x) / len(images))
-                parts.append((torch.autograd.grad(loss, leaf)[0], loss.detach() / len(theta)))
-        gradient, value = parts[0]
-        for more, part in parts[1:]:
-            gradient, value = gradient.add_(more), value + part
+                (part,) = torch.autograd.grad(loss, leaf)
+            gradient = part if gradient is None else gradient.add_(part)
+            value += loss.detach() / len(theta)
+        assert gradient is not None  # a batch has at least one image
         return gradient, None, value
 
     def product(self, theta: Tensor, direction: Tensor, batch: Batch, tape: None) -> tuple[Tensor, Tensor, Tensor]:

@@ -58,6 +58,22 @@ class Gradients(Protocol[Tape]):
         ...
 
 
+class NetworkOrder:
+    """The part of ``Gradients`` of those that keep the network's order and take the optimizer's own steps."""
+
+    def pack(self, theta: Tensor) -> Tensor:
+        """Return ``theta``: nothing is moved."""
+        return theta
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        """Return ``packed``."""
+        return packed
+
+    def optimizer(self, inner: Inner) -> Inner:
+        """Return ``inner``."""
+        return inner
+
+
 @dataclass(frozen=True)
 class OneByOne(Generic[Tape]):
     """Derivatives of several students by what does one at a time as well as many: on a CPU, everything but small layers.
