@@ -72,6 +72,11 @@ class Cell:
         """The method as it is typed and shown: ``podd`` or ``podd[order=random]``."""
         return f"{self.method}[{self.variant}]" if self.variant else self.method
 
+    @property
+    def title(self) -> str:
+        """The cell in a few words: ``podd digits 0.3 seed 1``."""
+        return f"{self.label} {self.dataset} {self.budget['requested']} seed {self.seed}"
+
 
 @dataclass
 class Record:

@@ -1,4 +1,4 @@
-"""Three dictionaries with good manners: methods, data sets and parameterizations, filled by decorators."""
+"""Dictionaries with good manners, filled by decorators: methods and their parts, data sets, and decoders."""
 
 from __future__ import annotations
 
@@ -73,6 +73,14 @@ class Registry(Generic[T]):
 METHODS: Registry[Any] = Registry("method")
 DATASETS: Registry[Any] = Registry("data set")
 PARAMETERIZATIONS: Registry[Any] = Registry("parameterization")
+FORMS: Registry[Any] = Registry("form")
+OBJECTIVES: Registry[Any] = Registry("objective")
+SELECTIONS: Registry[Any] = Registry("selection")
+PREREQUISITES: Registry[Any] = Registry("prerequisite")
+
+_ALL = (METHODS, DATASETS, PARAMETERIZATIONS, FORMS, OBJECTIVES, SELECTIONS, PREREQUISITES)
+#: Folders inside the folder of methods whose files are plugins, too.
+_FAMILIES = ("forms", "objectives", "selections", "prerequisites")
 
 #: Plugins that could not be imported: name of the module or file -> reason. They never take the others down.
 UNAVAILABLE: dict[str, str] = {}
@@ -86,15 +94,12 @@ def discover(plugin_files: tuple[str, ...] = ()) -> None:
     Raises:
         BenchError: a file of ``plugin_files`` was asked for by name and does not import.
     """
-    for package in ("bench.methods", "bench.datasets"):
+    for package in ("bench.decoders", "bench.methods", *(f"bench.methods.{family}" for family in _FAMILIES), "bench.datasets"):
+        if package in UNAVAILABLE or importlib.util.find_spec(package) is None:
+            continue
         home = importlib.import_module(package)
         for found in pkgutil.iter_modules(home.__path__, prefix=f"{package}."):
             _try(found.name, partial(importlib.import_module, found.name))
-            if found.name.endswith("._parameterizations") and found.name not in UNAVAILABLE:
-                # Decoders are found by their registered name, also when no method of this process uses them.
-                parts = importlib.import_module(found.name)
-                for part in pkgutil.iter_modules(parts.__path__, prefix=f"{found.name}."):
-                    _try(part.name, partial(importlib.import_module, part.name))
     for group in ("ddbench.methods", "ddbench.datasets"):
         for point in entry_points(group=group):
             _try(f"{point.value} (entry point {point.name})", point.load)
@@ -143,7 +148,7 @@ def _try(name: str, load: Callable[[], Any]) -> None:
 
 
 def _forget(module: str) -> None:
-    for registry in (METHODS, DATASETS, PARAMETERIZATIONS):
+    for registry in _ALL:
         registry.forget_module(module)
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from bench import Batch, Spec, TrainRecipe
-from bench.methods._parameterizations.geometry import PosterLayout
-from bench.methods._parameterizations.poster import Poster
+from bench.decoders.poster import Poster
+from bench.decoders.poster_layout import PosterLayout
 from bench.methods._unroll import EngineName, ExpertDistance, InnerAdam, InnerSGD, RealBatchLoss, WindowGradient, choose_engine
 from bench.nn import students as training
 from bench.nn.augment import draw, join

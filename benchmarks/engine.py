@@ -24,7 +24,7 @@ import torch  # noqa: E402
 
 from bench import BenchError  # noqa: E402
 from bench.methods._unroll import EngineName  # noqa: E402
-from bench.nn import native  # noqa: E402
+from bench.nn.convnet import library as native  # noqa: E402
 from bench.nn.precision import Precision, exact_float32  # noqa: E402
 
 from .cases import CASES, Case, Judge, Unroll  # noqa: E402

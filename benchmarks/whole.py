@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.nn import native
+from bench.nn.convnet import library as native
 
 from .measure import machine
 

@@ -24,13 +24,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench import METHODS, Budget, DistilledSet, Method, Parameterization, PlanContext, Resolution, Spec, Task, TrainRecipe
+from bench.decoders.images import Images, lowres_size
+from bench.decoders.poster import PatchLabels, Poster
+from bench.decoders.poster_layout import PosterLayout, parse_patch_grid, plan_layout, starts
 from bench.distilled import Optimizer, Schedule
 from bench.nn.spaces import default_space
 
-from ._adaptation import ImagePlan, no_room, plan_images
-from ._parameterizations.geometry import PosterLayout, parse_patch_grid, plan_layout, starts
-from ._parameterizations.images import Images, lowres_size
-from ._parameterizations.poster import PatchLabels, Poster
+from .forms.whole_images import ImagePlan, no_room, plan_images
 
 Form = Literal["auto", "full", "lowres", "tiles", "subset", "mosaic"]
 

@@ -29,10 +29,10 @@ from typing import ClassVar, Literal
 import torch
 
 from bench import METHODS, Budget, DistilledSet, PlanContext, Resolution, Spec, Task
+from bench.decoders.images import Images
 
-from ._adaptation import ImageForm, no_room, plan_images
-from ._objectives.truncated_bptt import TruncatedBPTT, TruncatedBPTTLoop
-from ._parameterizations.images import Images
+from .forms.whole_images import ImageForm, no_room, plan_images
+from .objectives.bptt import TruncatedBPTT, TruncatedBPTTLoop
 
 
 @METHODS.register("rat_bptt")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from bench import DATASETS, METHODS, DataOptions, load_dataset, registry
-from bench.cli import COMMANDS, parser_for
+from bench.cli.arguments import COMMANDS, parser_for
 from bench.judge.protocol import PROTOCOLS
 from bench.record import STATUSES, Record
 from bench.registry import load_plugin_file

@@ -198,7 +198,7 @@ def _own_modules(kind: type) -> dict[str, types.ModuleType]:
 
 def _is_library(name: str) -> bool:
     root = name.partition(".")[0]
-    ours = root == "bench" and not name.startswith(("bench.methods.", "bench.datasets."))
+    ours = root == "bench" and not name.startswith(("bench.methods.", "bench.datasets.", "bench.decoders."))
     return ours or root in ("torch", "numpy", "builtins", "abc", "typing") or root in sys.stdlib_module_names
 
 

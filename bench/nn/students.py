@@ -15,8 +15,8 @@ from ..data import Batch
 from ..distilled import TrainRecipe
 from ..seeding import stream
 from .augment import Augmentation, draw, join
+from .convnet.students import CompiledStudent, compiled_net, compiled_predictions
 from .networks import Parameters, ensemble_mode, forward, grouped_forward, initial_parameters, stack
-from .students_native import CompiledStudent, compiled_net, compiled_predictions
 
 Sampling = Literal["subset", "cycle"]
 

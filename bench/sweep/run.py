@@ -13,11 +13,10 @@ import torch
 
 from ..errors import BenchError
 from ..record import Record, Status
-from .environment import describe, usable_cores
-from .estimate import Estimate
-from .executor import Executor, Interrupted, Job, Outcome, modules_worth_preloading
-from .plan import Plan, PlannedCell
-from .progress import Progress, cell_name
+from .planning.estimate import Estimate
+from .planning.plan import Plan, PlannedCell
+from .running.environment import describe, usable_cores
+from .running.pool import Executor, Interrupted, Job, Listener, Outcome, modules_worth_preloading
 from .settings import RunSettings
 from .store import Store
 
@@ -47,7 +46,7 @@ def default_jobs(devices: Sequence[str]) -> int:
 class Recorder:
     """Listens to the executor: writes the records that a worker could not, and passes everything on to the progress."""
 
-    def __init__(self, store: Store, planned: Mapping[str, PlannedCell], environment: dict[str, Any], progress: Progress) -> None:
+    def __init__(self, store: Store, planned: Mapping[str, PlannedCell], environment: dict[str, Any], progress: Listener) -> None:
         """Take what a record needs beside the outcome."""
         self.store, self.planned, self.environment, self.progress = store, planned, environment, progress
         self._started: dict[str, str] = {}
@@ -154,7 +153,7 @@ def closing_lines(plan: Plan, records: Mapping[str, Record], store: Store) -> li
     for record in found:
         if record.status in _BAD:
             log = f", log {store.out / record.log}" if record.log else ""
-            lines.append(f"{record.status}: {cell_name(record.cell)}: {record.reason} (cell {record.key[:12]}{log})")
+            lines.append(f"{record.status}: {record.cell.title}: {record.reason} (cell {record.key[:12]}{log})")
     return lines
 
 

@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from bench import BenchError
-from bench.nn import convnet_inductor, native
-from bench.nn.convnet_eager import EagerConvNet
-from bench.nn.convnet_inductor import InductorConvNet
-from bench.nn.convnet_native import NativeConvNet
+from bench.nn.convnet import inductor as convnet_inductor
+from bench.nn.convnet import library as native
+from bench.nn.convnet.eager import EagerConvNet
+from bench.nn.convnet.inductor import InductorConvNet
+from bench.nn.convnet.native import NativeConvNet
 from bench.nn.networks import ConvNet, ensemble_mode
 from bench.nn.precision import Precision, compute_type, lacks
 

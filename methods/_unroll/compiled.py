@@ -1,4 +1,4 @@
-"""The compiled engine's side of the sweep: a ConvNet's derivatives and Adam by ``bench/nn/convnet.cpp``."""
+"""The compiled engine's side of the sweep: a ConvNet's derivatives and Adam by ``bench/nn/convnet/kernels.cpp``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench import Batch
 from bench.nn.adam import compiled_reverse, compiled_step
-from bench.nn.convnet_native import NativeConvNet
+from bench.nn.convnet.native import NativeConvNet
 
 from .inner import AdamState, InnerAdam
 from .plain import Inner

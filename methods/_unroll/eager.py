@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from bench import Batch
-from bench.nn.convnet_eager import EagerConvNet, NetTape
-from bench.nn.convnet_inductor import InductorConvNet
+from bench.nn.convnet.eager import EagerConvNet, NetTape
+from bench.nn.convnet.inductor import InductorConvNet
 
 from .generic import MICRO_BATCH_BYTES, MICRO_BATCH_BYTES_CUDA, AutogradGradients
 from .inner import FlatLayout

@@ -5,11 +5,12 @@ import torch
 from torch import nn
 
 from bench import Batch, BenchError, Spec
-from bench.methods._parameterizations.geometry import PosterLayout
-from bench.methods._parameterizations.poster import Poster
+from bench.decoders.poster import Poster
+from bench.decoders.poster_layout import PosterLayout
 from bench.methods._unroll import ExpertDistance, FlatLayout, InnerAdam, InnerSGD, RealBatchLoss, choose_engine
-from bench.nn import convnet_inductor, native
 from bench.nn.augment import draw
+from bench.nn.convnet import inductor as convnet_inductor
+from bench.nn.convnet import library as native
 from bench.nn.networks import build_network, forward, initial_parameters
 from bench.nn.students import soft_cross_entropy
 from bench.seeding import stream

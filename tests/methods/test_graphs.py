@@ -13,7 +13,7 @@ from bench.methods._unroll import ExpertDistance, FlatLayout, InnerAdam, InnerSG
 from bench.methods._unroll.eager import EagerGradients
 from bench.methods._unroll.graphs import Capture, CapturedSteps, GraphEngine, rehearse
 from bench.methods._unroll.sweep import SweepEngine
-from bench.nn.convnet_eager import EagerConvNet
+from bench.nn.convnet.eager import EagerConvNet
 from bench.nn.networks import ConvNet, build_network, initial_parameters
 from bench.seeding import stream
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from bench import BenchError, BudgetRequest, PlanContext
+from bench.methods.forms._class_order import anti_diagonals, cosine_distance, greedy_order
 from bench.methods.podd import PoDD
-from bench.methods.podd.ordering import anti_diagonals, cosine_distance, greedy_order
 
 
 def test_anti_diagonals_run_from_bottom_left_to_top_right():
@@ -45,7 +45,7 @@ def context(digits, tmp_path: Path, budget: str = "1") -> PlanContext:
 
 def test_auto_falls_back_to_features_and_says_so(digits, tmp_path, monkeypatch):
     monkeypatch.setattr("bench.methods.podd.clip_weights_at_hand", lambda *_: False)
-    monkeypatch.setattr("bench.methods.podd.embeddings._DISTANCES", {})
+    monkeypatch.setattr("bench.methods.prerequisites.class_distances._DISTANCES", {})
     resolution = PoDD().resolve(context(digits, tmp_path))
     assert sorted(map(int, resolution.method.order.split("-"))) == list(range(10))
     assert any("no CLIP weights" in note for note in resolution.notes)
@@ -57,7 +57,7 @@ def test_feature_order_is_the_same_every_time_and_leaves_the_global_rng_alone(di
     before = torch.get_rng_state()
     orders = []
     for _ in range(2):
-        monkeypatch.setattr("bench.methods.podd.embeddings._DISTANCES", {})
+        monkeypatch.setattr("bench.methods.prerequisites.class_distances._DISTANCES", {})
         orders.append(PoDD(order="features").resolve(context(digits, tmp_path / "absent")).method.order)
     assert orders[0] == orders[1] != "0-1-2-3-4-5-6-7-8-9"
     assert torch.equal(before, torch.get_rng_state())

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from bench import BudgetRequest, DistilledSet, Spec, TrainRecipe
+from bench.decoders.poster import Poster
 from bench.judge.audit import audit
-from bench.methods._parameterizations.poster import Poster
 from bench.methods.podd import PoDD
 from bench.recipes import resolve_recipe
 from bench.seeding import stream

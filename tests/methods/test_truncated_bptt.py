@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from bench import BudgetRequest, Task
-from bench.methods._objectives.outer_step import NormClip, OuterAdam
-from bench.methods._objectives.truncated_bptt import TruncatedBPTTLoop
-from bench.methods._parameterizations.images import Images
-from bench.methods._parameterizations.poster import Poster
+from bench.decoders.images import Images
+from bench.decoders.poster import Poster
+from bench.methods._outer_loop import NormClip, OuterAdam
+from bench.methods.objectives.bptt import TruncatedBPTTLoop
 from bench.methods.podd import PoDD
 from bench.methods.rat_bptt import RatBPTT
 from bench.nn.spaces import fit_space

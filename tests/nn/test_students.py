@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench import Batch, Spec, TrainRecipe
-from bench.nn import native
 from bench.nn.augment import draw
+from bench.nn.convnet import library as native
 from bench.nn.networks import Parameters, build_network, forward, initial_parameters
 from bench.nn.students import StudentStreams, learning_rate, predict, soft_cross_entropy, train_students
 from bench.seeding import stream

@@ -1,0 +1,128 @@
+"""Separate images, full size or smaller; the plain parameterization of nearly every method."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..data import Batch, Spec
+from ..errors import BenchError
+from ..parameterization import Parameterization, Role
+from ..registry import PARAMETERIZATIONS
+
+LabelForm = Literal["order", "ids", "soft"]
+
+
+@PARAMETERIZATIONS.register("images")
+class Images(Parameterization):
+    """n images of one size, upsampled bilinearly to the data set's size when they are used.
+
+    Labels are implied by the ``order`` of the images (every class has the same number, class after class: nothing is
+    stored), stored as one class ``ids`` number per image, or stored as a ``soft`` row of C numbers per image, used as
+    they are (RaT-BPTT's learned labels: their sum is the weight of the image).
+
+    Tensors:
+        images: (n, c, h', w') float32, role image.
+        labels: (n,) int64 or (n, C) float32, role label; absent for ``order``.
+    """
+
+    name: ClassVar[str] = "images"
+    version: ClassVar[int] = 1
+    roles: ClassVar[Mapping[str, Role]] = {"images": "image", "labels": "label"}
+
+    def __init__(self, spec: Spec, count: int, size: tuple[int, int] | None = None, labels: LabelForm = "order") -> None:
+        """Make room for ``count`` images of ``size`` (height, width), by default the size of the data set.
+
+        Raises:
+            BenchError: the form of labels does not exist, or the images cannot be labelled by order.
+        """
+        super().__init__()
+        if labels not in get_args(LabelForm):
+            raise BenchError(f"labels '{labels}' do not exist; images take {', '.join(get_args(LabelForm))}")
+        if labels == "order" and (count < 1 or count % spec.classes):
+            raise BenchError(f"{count} images cannot be labelled by order for {spec.classes} classes; use labels ids or soft")
+        self.spec, self.size, self.label_form = spec, size or (spec.height, spec.width), labels
+        self.images = nn.Parameter(torch.zeros(count, spec.channels, *self.size))
+        if labels == "ids":
+            self.register_buffer("labels", torch.zeros(count, dtype=torch.int64))
+        elif labels == "soft":
+            self.labels = nn.Parameter(torch.zeros(count, spec.classes))
+            self.label_kind = "weights"
+
+    def config(self) -> dict[str, Any]:
+        """Return count, size and form of the labels."""
+        return {"count": len(self), "size": list(self.size), "labels": self.label_form}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], spec: Spec) -> Images:
+        """Rebuild from ``config()``."""
+        height, width = config["size"]
+        return cls(spec, int(config["count"]), (int(height), int(width)), config["labels"])
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+    @property
+    def channels(self) -> int:
+        """Colour channels."""
+        return self.spec.channels
+
+    def class_ids(self) -> Tensor:
+        """Return the (n,) class of every image; the largest target for soft labels."""
+        if self.label_form == "ids":
+            return self.get_buffer("labels")
+        if self.label_form == "soft":
+            return self.get_parameter("labels").argmax(1)
+        return torch.arange(self.spec.classes, device=self.images.device).repeat_interleave(len(self) // self.spec.classes)
+
+    def decode(self, index: Tensor | None = None) -> Batch:
+        """Return images (n, c, h, w), upsampled if they are stored smaller, and labels (n, C)."""
+        images: Tensor = self.images if index is None else self.images[index]
+        if self.size != (self.spec.height, self.spec.width):
+            images = F.interpolate(images, (self.spec.height, self.spec.width), mode="bilinear", align_corners=False)
+        if self.label_form == "soft":
+            labels: Tensor = self.get_parameter("labels")
+        else:
+            labels = F.one_hot(self.class_ids(), self.spec.classes).to(images.dtype)
+        return Batch(images, labels if index is None else labels[index])
+
+    @torch.no_grad()
+    def write(self, images: Tensor, labels: Tensor) -> None:
+        """Store (n, c, h, w) images, shrunk by area averaging if need be, sorted by class, with (n,) classes.
+
+        Raises:
+            ValueError: not n images, or not the same number of every class where labels go by order.
+        """
+        if len(images) != len(self):
+            raise ValueError(f"room for {len(self)} images, found {len(images)}")
+        order = labels.argsort(stable=True)
+        images, labels = images[order], labels[order]
+        if images.shape[2:] != self.size:
+            images = F.interpolate(images, self.size, mode="bilinear", align_corners=False, antialias=True)
+        self.images.copy_(images)
+        if self.label_form == "ids":
+            self.get_buffer("labels").copy_(labels)
+        elif self.label_form == "soft":
+            self.get_parameter("labels").copy_(F.one_hot(labels, self.spec.classes))
+        elif not torch.equal(labels.to(self.images.device), self.class_ids()):
+            raise ValueError(f"labels by order need {len(self) // self.spec.classes} images of every class")
+
+
+def lowres_size(pixels_per_image: int, height: int, width: int) -> tuple[int, int] | None:
+    """Return the largest (h', w') of at most ``pixels_per_image`` pixels with the aspect of (height, width).
+
+    ``h' = floor(sqrt(p·height/width))`` and ``w' = floor(p/h')``, neither larger than the full size. ``None`` if not
+    even one pixel fits.
+    """
+    if pixels_per_image < 1:
+        return None
+    if pixels_per_image >= height * width:
+        return height, width
+    small = max(1, min(height, pixels_per_image, math.isqrt(pixels_per_image * height // width)))
+    return small, min(width, pixels_per_image // small)

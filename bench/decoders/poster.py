@@ -1,0 +1,242 @@
+"""One learnable image for the whole data set, read as overlapping patches (PoDD, Shul et al. 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from ..data import Batch, Spec
+from ..errors import BenchError
+from ..parameterization import Parameterization, Role
+from ..registry import PARAMETERIZATIONS
+from .poster_layout import PosterLayout, starts
+
+PatchLabels = Literal["fixed", "proportional", "learned"]
+
+
+@PARAMETERIZATIONS.register("poster")
+class Poster(Parameterization):
+    """A poster of H x W pixels whose n_x x n_y patches, each the size of an image, are the training images.
+
+    Pixels are shared by the patches that overlap there, and are stored once. Labels of patches:
+
+    * ``fixed``: softmax over the numbers of pixels a patch has in each class area, as in the authors' code; with
+      hundreds of pixels as logits this is one-hot except for exact ties.
+    * ``proportional``: those numbers divided by their sum, which is what "soft label by area" says.
+    * ``learned`` (PoDDL): an array (C, h_l, w_l) of non-negative numbers, one-hot at first, of which every patch reads
+      the crop under it and normalises it. The array has the class grid's shape times ``label_cells`` per class and
+      side, so that every class owns a cell (the authors' floor-and-strict-less rule leaves 10 to 20 classes without).
+
+    Tensors:
+        poster: (c, H, W) float32, role image.
+        label_array: (C, h_l, w_l) float32, role label; only for ``learned``.
+    """
+
+    name: ClassVar[str] = "poster"
+    version: ClassVar[int] = 1
+    roles: ClassVar[Mapping[str, Role]] = {"poster": "image", "label_array": "label"}
+
+    def __init__(self, spec: Spec, layout: PosterLayout, order: Sequence[int], labels: PatchLabels = "fixed", label_cells: int = 1) -> None:
+        """Make an empty poster.
+
+        Args:
+            spec: the data set.
+            layout: sizes and grids.
+            order: class of every area, row after row: a permutation of range(C).
+            labels: kind of patch labels.
+            label_cells: cells per class and side of the learned label array (the root of the authors' comp_ipc).
+
+        Raises:
+            BenchError: an unknown kind of labels, or ``order`` is not a permutation.
+        """
+        super().__init__()
+        if labels not in get_args(PatchLabels):
+            raise BenchError(f"labels '{labels}' do not exist; posters take {', '.join(get_args(PatchLabels))}")
+        if sorted(order) != list(range(spec.classes)):
+            raise BenchError(f"a class order must name each of the {spec.classes} classes once, found {list(order)}")
+        self.spec, self.layout, self.label_form = spec, layout, labels
+        self.order, self.label_cells = tuple(int(c) for c in order), label_cells
+        self.poster = nn.Parameter(torch.zeros(spec.channels, *layout.size))
+        self.label_array: nn.Parameter | None = None
+        if labels == "learned":
+            self.label_array = nn.Parameter(self._initial_label_array())
+
+    def config(self) -> dict[str, Any]:
+        """Return sizes, grids, class order and kind of labels."""
+        return {
+            "size": list(self.layout.size),
+            "patch_grid": list(self.layout.patch_grid),
+            "class_grid": list(self.layout.class_grid),
+            "order": list(self.order),
+            "labels": self.label_form,
+            "label_cells": self.label_cells,
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], spec: Spec) -> Poster:
+        """Rebuild from ``config()``."""
+        size, patch_grid, class_grid = (tuple(int(v) for v in config[key]) for key in ("size", "patch_grid", "class_grid"))
+        layout = PosterLayout(size, (spec.height, spec.width), patch_grid, class_grid)  # type: ignore[arg-type]
+        return cls(spec, layout, config["order"], config["labels"], int(config["label_cells"]))
+
+    def __len__(self) -> int:
+        """Number of patches."""
+        return self.layout.patch_grid[0] * self.layout.patch_grid[1]
+
+    @property
+    def channels(self) -> int:
+        """Colour channels."""
+        return self.spec.channels
+
+    def decode(self, index: Tensor | None = None) -> Batch:
+        """Cut the patches at ``index`` (all without one): images (n, c, p_h, p_w), labels (n, C).
+
+        One gather reads all patches, so the gradient of the poster is one scatter-add.
+        """
+        positions = self._here("_patch_pixels")
+        chosen = positions if index is None else positions[index]
+        patches = self.poster.flatten(1)[:, chosen]  # (c, n, p_h*p_w)
+        images = patches.transpose(0, 1).unflatten(2, self.layout.patch)
+        return Batch(images, self._labels(index))
+
+    @torch.no_grad()
+    def write(self, images: Tensor, labels: Tensor) -> None:
+        """Lay one (c, h, w) image per class into its area, fading into its neighbours, in the class order."""
+        by_class = torch.empty_like(images)
+        by_class[labels] = images
+        self.poster.copy_(blend(by_class[list(self.order)], self.layout))
+
+    def canvas(self) -> Tensor:
+        """Return the poster (c, H, W) in its own coordinates, for pictures."""
+        return self.poster.detach()
+
+    def patch_positions(self) -> list[tuple[int, int]]:
+        """Return (y, x) of every patch."""
+        return self.layout.patches()
+
+    def class_map(self) -> Tensor:
+        """Return the (H, W) class of every pixel: that of the area whose centre is nearest."""
+        height, width = self.layout.patch
+        centres = torch.tensor([(y + (height - 1) / 2, x + (width - 1) / 2) for y, x in self.layout.areas()])
+        rows = torch.arange(self.layout.size[0]).view(-1, 1, 1) - centres[:, 0]
+        columns = torch.arange(self.layout.size[1]).view(1, -1, 1) - centres[:, 1]
+        nearest = (rows.square() + columns.square()).argmin(2)
+        return torch.tensor(self.order)[nearest]
+
+    def area_counts(self) -> Tensor:
+        """Return the (n, C) number of pixels that each patch has in each class area; areas may overlap."""
+        height, width = self.layout.patch
+        counts = torch.zeros(len(self), self.spec.classes)
+        patches = torch.tensor(self.layout.patches())
+        for cell, (y, x) in enumerate(self.layout.areas()):
+            rows = (height - (patches[:, 0] - y).abs()).clamp_min(0)
+            columns = (width - (patches[:, 1] - x).abs()).clamp_min(0)
+            counts[:, self.order[cell]] = (rows * columns).float()
+        return counts
+
+    def _here(self, name: str) -> Tensor:
+        """Return a fixed tensor on the poster's device and leave it there, so that no step copies it again."""
+        fixed: Tensor = getattr(self, name).to(self.poster.device)
+        self.__dict__[name] = fixed  # where cached_property keeps it
+        return fixed
+
+    @cached_property
+    def _patch_pixels(self) -> Tensor:
+        """Return the (n, p_h*p_w) flat positions of every patch's pixels on the poster."""
+        return _flat_windows(self.layout.patches(), self.layout.patch, self.layout.size[1])
+
+    def _labels(self, index: Tensor | None) -> Tensor:
+        if self.label_array is None:
+            labels = self._fixed_labels.to(self.poster)
+            return labels if index is None else labels[index]
+        cells = self._here("_label_cells_of_patches")
+        mass = self.label_array.flatten(1)[:, cells if index is None else cells[index]].sum(2).t()  # (n, C)
+        return _normalised(mass)
+
+    @cached_property
+    def _fixed_labels(self) -> Tensor:
+        # Normalise in float64, so that softmax over counts of hundreds keeps exact ties exact.
+        counts = self.area_counts().double()
+        return counts.softmax(1) if self.label_form == "fixed" else _normalised(counts)
+
+    def _label_grid(self) -> tuple[int, int]:
+        """Return (h_l, w_l) of the learned label array."""
+        return self.layout.class_grid[1] * self.label_cells, self.layout.class_grid[0] * self.label_cells
+
+    def _initial_label_array(self) -> Tensor:
+        """Put one-hot labels into the cells of each class's rectangle of the class grid."""
+        rows, columns = self._label_grid()
+        cell_row = torch.arange(rows).view(-1, 1) // self.label_cells
+        cell_column = torch.arange(columns).view(1, -1) // self.label_cells
+        classes = torch.tensor(self.order)[cell_row * self.layout.class_grid[0] + cell_column]  # (h_l, w_l)
+        return torch.nn.functional.one_hot(classes, self.spec.classes).permute(2, 0, 1).float()
+
+    @cached_property
+    def _label_cells_of_patches(self) -> Tensor:
+        """Return the (n, cells) flat positions in the label array that each patch reads, by the patches' own formula."""
+        rows, columns = self._label_grid()
+        height = max(1, self.layout.patch[0] * rows // self.layout.size[0])
+        width = max(1, self.layout.patch[1] * columns // self.layout.size[1])
+        xs = starts(columns, width, self.layout.patch_grid[0])
+        ys = starts(rows, height, self.layout.patch_grid[1])
+        return _flat_windows([(y, x) for x in xs for y in ys], (height, width), columns)
+
+
+def _flat_windows(corners: Sequence[tuple[int, int]], size: tuple[int, int], row: int) -> Tensor:
+    """Return the (n, h*w) flat positions of windows of one size at (y, x) in a field whose rows are ``row`` long."""
+    first = torch.tensor([y * row + x for y, x in corners])
+    inside = (torch.arange(size[0]).view(-1, 1) * row + torch.arange(size[1])).flatten()
+    return first.view(-1, 1) + inside
+
+
+def _normalised(mass: Tensor) -> Tensor:
+    """Divide rows of (n, C) by their sums; a row without mass becomes uniform, not 0/0.
+
+    That happens to a patch whose label cells were all clipped to zero, and to one that touches no class area.
+    """
+    total = mass.sum(1, keepdim=True)
+    uniform = torch.full_like(mass, 1.0 / mass.shape[1])
+    return torch.where(total > 1e-8, mass / total.clamp_min(1e-8), uniform)
+
+
+def blend(areas: Tensor, layout: PosterLayout) -> Tensor:
+    """Lay class areas (C, c, p_h, p_w), row after row, onto a poster (c, H, W), fading where neighbours overlap.
+
+    Each row is blended from left to right, then the strips from top to bottom; pixels that no area covers stay zero.
+    The authors pair ``rows[:g_x - 1]`` with their successors, which drops rows of tall class grids; here all g_y rows
+    are paired.
+    """
+    columns, rows = layout.class_grid
+    ys = starts(layout.size[0], layout.patch[0], rows)
+    xs = starts(layout.size[1], layout.patch[1], columns)
+    grid = areas.unflatten(0, (rows, columns))
+    strips = [fade(list(grid[row].unbind(0)), xs, layout.size[1], dim=2) for row in range(rows)]
+    return fade(strips, ys, layout.size[0], dim=1)
+
+
+def fade(pieces: list[Tensor], offsets: list[int], length: int, dim: int) -> Tensor:
+    """Lay (c, h, w) pieces of one size along ``dim`` at ``offsets`` into ``length``, fading linearly over overlaps.
+
+    Over an overlap of ``ov`` pixels what was laid before has weight ``1 - u`` and the new piece ``u``, with
+    ``u = linspace(0, 1, ov)`` (for ov = 1 the old piece stays).
+    """
+    span = pieces[0].shape[dim]
+    shape = list(pieces[0].shape)
+    shape[dim] = length
+    out = pieces[0].new_zeros(shape)
+    filled = 0
+    for piece, offset in zip(pieces, offsets, strict=True):
+        weight = piece.new_ones(span)
+        overlap = max(0, min(filled - offset, span))
+        if overlap:
+            weight[:overlap] = torch.linspace(0.0, 1.0, overlap, dtype=piece.dtype) if overlap > 1 else 0.0
+        view = [1, 1, 1]
+        view[dim] = span
+        target = out.narrow(dim, offset, span)
+        target.copy_(target + weight.view(view) * (piece - target))
+        filled = max(filled, offset + span)
+    return out

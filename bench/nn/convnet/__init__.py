@@ -1,0 +1,1 @@
+"""The derivatives of a ConvNet written out: compiled kernels, PyTorch operations, and torch.compile."""

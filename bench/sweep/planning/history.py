@@ -1,0 +1,52 @@
+"""What earlier runs left of the cells of a plan, and which cells therefore run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ...record import Cell, Record
+from ..store import Store
+from .plan import Plan, absorb, computed_otherwise
+
+#: Statuses that stand until a run is told otherwise; ``interrupted`` cells and lifted refusals run again by themselves.
+_LASTING = ("ok", "rejected", "failed", "timeout", "oom")
+
+
+def _how(made: Cell, asked: Cell) -> str:
+    """Return a sentence if a cell is there, but was asked to be computed otherwise than it was."""
+    if names := computed_otherwise(made, asked):
+        return f"kept as it was computed, with another choice of {names}; --force {asked.method} computes it anew"
+    return ""
+
+
+def attach(plan: Plan, store: Store, records: Mapping[str, Record], rerun: Sequence[str], force: Sequence[str]) -> list[Record]:
+    """Look up what earlier runs left of every cell, and decide which cells run.
+
+    Args:
+        plan: its cells are updated.
+        store: where sets lie.
+        records: all records by key.
+        rerun: statuses (or ``stale``) whose cells run again.
+        force: methods whose cells run again from their distillation.
+
+    Returns:
+        Records on which a new name of their cell was noted; they are to be written again.
+    """
+    changed = []
+    for planned in plan.cells:
+        record = planned.record = records.get(planned.key)
+        forced = planned.cell.method in force
+        info = store.set_info(planned.distil_key) if planned.distil_key else None
+        # The code that made the set counts, also where this protocol has not judged it yet.
+        made_by = info.get("code_hash") if info else record.cell.code_hash if record else None
+        planned.stale = made_by not in (None, planned.cell.code_hash)
+        planned.redistil = forced or (planned.stale and "stale" in rerun)
+        if record is None:
+            continue
+        if absorb(record.cell, planned.cell):
+            changed.append(record)
+        absorb(planned.cell, record.cell)  # a cell that runs again keeps all its names
+        stands = record.status in _LASTING if planned.state == "pending" else record.status == "ok"
+        if stands and not planned.redistil and record.status not in rerun:
+            planned.state, planned.reason = "cached", record.reason or _how(record.cell, planned.cell)
+    return changed

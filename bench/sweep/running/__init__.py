@@ -1,0 +1,1 @@
+"""What a run does: stages in processes of their own, and the executors that carry them."""

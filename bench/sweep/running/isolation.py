@@ -1,0 +1,138 @@
+"""The inside of a cell's process: its own group, one thread, its own log, and an end that comes with its parent's."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+Emit = Callable[[dict[str, Any]], None]
+
+_TRACEBACK_LINES = 30
+# What torch says on a CPU, where it raises a plain RuntimeError instead of its OutOfMemoryError.
+_NO_MEMORY_ON_CPU = "DefaultCPUAllocator: can't allocate memory"
+_REPORT_EVERY = 0.2  # seconds between progress events, so that a fast method does not drown the runner
+
+
+def child_main(stage: str, payload_text: str, connection: Connection) -> None:
+    """Run one stage in this fresh process and report its end through ``connection``; never returns.
+
+    Args:
+        stage: ``distil`` or ``judge``.
+        payload_text: JSON, see ``bench.sweep.worker``.
+        connection: takes JSON events: ``progress`` and one ``end``.
+    """
+    _leave_group()
+    _end_with_parent()
+    payload = json.loads(payload_text)
+    _redirect(Path(payload["out"]) / payload["log"], stage)
+    lock = threading.Lock()
+
+    def emit(event: dict[str, Any]) -> None:
+        with lock:
+            connection.send_bytes(json.dumps(event).encode())
+
+    emit(_outcome(stage, payload, emit))
+    connection.close()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # No exit handlers: threads a plugin left behind must not keep the cell from ending.
+    os._exit(0)
+
+
+def _outcome(stage: str, payload: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """Run the stage and turn whatever comes out of it into its last event."""
+    from ...errors import BenchError, RejectedSet
+    from ...nn.runtime import tune_allocator
+
+    tune_allocator()
+    try:
+        import torch
+
+        from ...nn.precision import exact_float32
+        from . import stages as worker
+
+        torch.set_num_threads(1)
+        exact_float32()
+        run = worker.distil_stage if stage == "distil" else worker.judge_stage
+        return {"event": "end", "status": "ok", **run(payload, throttled(emit))}
+    except RejectedSet as error:
+        return _end("rejected", str(error))
+    except BenchError as error:
+        return _end("failed", str(error))
+    except BaseException as error:  # also SystemExit of a plugin: it ends this cell only
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or _NO_MEMORY_ON_CPU in str(error):
+            return _end("oom", _one_line(f"out of memory: {error}" if str(error) else "out of memory"))
+        return _end("failed", _one_line(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__))
+
+
+def _one_line(message: str) -> str:
+    return message.splitlines()[0][:500]
+
+
+def _end(status: str, reason: str) -> dict[str, Any]:
+    text = traceback.format_exc()
+    sys.stderr.write(text)
+    return {"event": "end", "status": status, "reason": reason, "traceback": "\n".join(text.splitlines()[-_TRACEBACK_LINES:])}
+
+
+def throttled(emit: Emit) -> Callable[[int, int, dict[str, float]], None]:
+    """Return a function of (step, total, scalars) that passes a few progress events per second on, and the last one."""
+    last = [0.0]
+
+    def report(step: int, total: int, scalars: dict[str, float]) -> None:
+        now = time.monotonic()
+        if now - last[0] >= _REPORT_EVERY or step >= total:
+            last[0] = now
+            emit({"event": "progress", "step": step, "total": total, "scalars": scalars})
+
+    return report
+
+
+def _leave_group() -> None:
+    """Start a process group of its own, which a timeout or an interrupt can end as a whole."""
+    if hasattr(os, "setsid"):
+        with contextlib.suppress(PermissionError):  # already a leader
+            os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end_with_parent() -> None:
+    """End this whole process group as soon as the runner is gone, even if it was killed with signal 9.
+
+    The system could send a signal at the parent's death (PR_SET_PDEATHSIG), but that reaches this process alone and
+    would keep it from ending its own children.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        if hasattr(os, "killpg"):
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end with parent", daemon=True).start()
+
+
+def _redirect(log: Path, stage: str) -> None:
+    """Send everything this process writes to the log, also what native code and its children write."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    stream = log.open("a", buffering=1, encoding="utf-8")
+    stream.write(f"--- {stage}, {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+    os.dup2(stream.fileno(), 1)
+    os.dup2(stream.fileno(), 2)
+    sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)

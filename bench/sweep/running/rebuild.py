@@ -1,0 +1,21 @@
+"""From the plain JSON of a cell back to the objects it was made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter
+
+from ...method import Method
+
+
+def rebuild_method(method_class: type[Method], fields: Mapping[str, Any]) -> Method:
+    """Build a method from the resolved fields of a cell.
+
+    The fields went through JSON, so lists stand for tuples; they are read back by the declared types.
+    """
+    hints = get_type_hints(method_class)
+    values = {key: TypeAdapter(hints[key]).validate_json(json.dumps(value), strict=True) for key, value in fields.items()}
+    return method_class(**values)

@@ -1,1 +1,0 @@
-"""Ways to store numbers that decode into labelled images, shared by several methods."""

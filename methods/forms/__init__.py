@@ -1,0 +1,1 @@
+"""Stored forms: how a budget becomes geometry and initial values."""

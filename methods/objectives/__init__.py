@@ -1,0 +1,1 @@
+"""What is optimised, and its gradient with respect to the stored numbers."""

@@ -1,0 +1,239 @@
+"""Posters: geometry against published vectors, patches and labels against plain loops."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import BenchError, BudgetRequest, Spec
+from bench.decoders.poster import Poster, blend, fade
+from bench.decoders.poster_layout import PosterLayout, class_grids, plan_layout, poster_size, starts
+from bench.seeding import stream
+
+CIFAR10 = Spec("cifar10", 10, (3, 32, 32), tuple("abcdefghij"))
+DIGITS = Spec("digits", 10, (1, 8, 8), tuple("0123456789"), mirror=False)
+
+
+def cifar_poster(pixels: int = 9180, labels: str = "fixed", order=range(10), **options) -> Poster:
+    return Poster(CIFAR10, plan_layout(pixels, 10, (32, 32), (16, 6)), list(order), labels, **options)
+
+
+@pytest.mark.parametrize(
+    ("field", "window", "count", "expected"),
+    [
+        (153, 32, 16, [0, 8, 16, 24, 32, 40, 48, 56, 65, 73, 81, 89, 97, 105, 113, 121]),
+        (60, 32, 6, [0, 6, 11, 17, 22, 28]),
+        (153, 32, 5, [0, 30, 60, 91, 121]),
+        (60, 32, 2, [0, 28]),
+        (87, 32, 16, [0, 4, 7, 11, 15, 18, 22, 26, 29, 33, 37, 40, 44, 48, 51, 55]),
+        (35, 32, 6, [0, 1, 1, 2, 2, 3]),
+        (160, 32, 16, [0, 9, 17, 26, 34, 43, 51, 60, 68, 77, 85, 94, 102, 111, 119, 128]),
+        (64, 32, 6, [0, 6, 13, 19, 26, 32]),
+        (303, 32, 20, [0, 14, 29, 43, 57, 71, 86, 100, 114, 128, 143, 157, 171, 185, 200, 214, 228, 242, 257, 271]),
+        (303, 32, 10, [0, 30, 60, 90, 120, 151, 181, 211, 241, 271]),
+        (608, 64, 10, [0, 60, 121, 181, 242, 302, 363, 423, 484, 544]),
+        (32, 32, 1, [0]),
+    ],
+)
+def test_starts_are_the_published_ones(field, window, count, expected):
+    assert starts(field, window, count) == expected
+
+
+@pytest.mark.parametrize(
+    ("ipc", "width", "height", "patches"),
+    [
+        ("0.1", 32, 32, 1),
+        ("0.2", 64, 32, 16),
+        ("0.3", 87, 35, 64),
+        ("0.4", 102, 40, 96),
+        ("0.5", 113, 45, 96),
+        ("0.6", 125, 49, 96),
+        ("0.7", 135, 53, 96),
+        ("0.8", 143, 57, 96),
+        ("0.9", 153, 60, 96),
+        ("1", 160, 64, 96),
+    ],
+)
+def test_cifar10_posters_follow_the_size_rule(ipc, width, height, patches):
+    layout = plan_layout(BudgetRequest.parse(ipc).resolve(10, 32, 32).pixels, 10, (32, 32), (16, 6))
+    assert (layout.size, len(layout.patches())) == ((height, width), patches)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "classes", "side", "grid", "expected"),
+    [
+        (92160, 100, 32, (20, 20), (303, 304)),
+        (184320, 200, 32, (60, 30), (303, 608)),
+        (737280, 200, 64, (40, 20), (607, 1214)),
+        (40960, 100, 32, (20, 20), (202, 202)),
+    ],
+)
+def test_size_rule_on_the_other_data_sets(pixels, classes, side, grid, expected):
+    assert plan_layout(pixels, classes, (side, side), grid).size == expected
+
+
+@pytest.mark.parametrize(("width", "height", "pixels"), [(153, 60, 9180), (303, 303, 91809), (610, 302, 184220), (1211, 608, 736288)])
+def test_published_posters_hold_the_published_pixels(width, height, pixels):
+    side = 64 if width == 1211 else 32
+    spec = Spec("published", 10, (3, side, side), tuple("abcdefghij"))
+    layout = plan_layout(pixels, 10, (side, side), (16, 6), size=(height, width))
+    poster = Poster(spec, layout, range(10))
+    assert poster.pixels == pixels == width * height
+
+
+def test_digits_at_three_tenths_get_one_row_of_classes():
+    layout = plan_layout(192, 10, (8, 8), (16, 6))
+    assert layout.class_grid == (10, 1)
+    assert layout.size == (8, 24)
+    assert layout.distinct_areas() == 10
+
+
+def test_class_grids_are_wide_and_squarest_first():
+    assert class_grids(10) == [(5, 2), (10, 1)]
+    assert class_grids(100)[0] == (10, 10)
+    assert class_grids(200)[0] == (20, 10)
+    assert class_grids(7) == [(7, 1)]
+
+
+@given(classes=st.integers(2, 60), side=st.integers(4, 40), ipc=st.floats(0.02, 3.0), nx=st.integers(1, 30), ny=st.integers(1, 30))
+def test_every_layout_keeps_the_budget_and_has_distinct_patches_inside(classes, side, ipc, nx, ny):
+    pixels = int(ipc * classes * side * side)
+    layout = plan_layout(pixels, classes, (side, side), (nx, ny))
+    if layout is None:
+        assert all(poster_size(pixels, (side, side), grid) is None for grid in class_grids(classes))
+        return
+    height, width = layout.size
+    patches = layout.patches()
+    assert height * width <= pixels
+    assert len(set(patches)) == len(patches)
+    assert all(0 <= y <= height - side and 0 <= x <= width - side for y, x in patches)
+
+
+def test_decode_cuts_the_same_patches_as_slicing():
+    poster = cifar_poster()
+    with torch.no_grad():
+        poster.poster.copy_(torch.randn(poster.poster.shape, generator=stream("poster")))
+    sliced = torch.stack([poster.poster[:, y : y + 32, x : x + 32] for x in starts(153, 32, 16) for y in starts(60, 32, 6)])
+    assert torch.equal(poster.decode().images, sliced)
+    index = torch.tensor([5, 90, 5])
+    assert torch.equal(poster.decode(index).images, sliced[index])
+
+
+def test_poster_gradient_adds_up_over_overlapping_patches():
+    poster = cifar_poster(3072).double()
+    weights = torch.randn(len(poster), 3, 32, 32, generator=stream("weights"), dtype=torch.float64)
+    (found,) = torch.autograd.grad((poster.decode().images * weights).sum(), poster.poster)
+    expected = torch.zeros_like(found)
+    for weight, (y, x) in zip(weights, poster.layout.patches(), strict=True):
+        expected[:, y : y + 32, x : x + 32] += weight
+    assert torch.allclose(found, expected, rtol=1e-12)
+
+
+def test_fixed_labels_are_one_hot_with_the_published_histogram():
+    poster = cifar_poster()
+    labels = poster.decode().labels
+    assert float(labels.max(1).values.min()) > 0.999
+    column_major = [0, 5, 1, 6, 2, 7, 3, 8, 4, 9]
+    assert [int((labels.argmax(1) == c).sum()) for c in column_major] == [6, 6, 12, 12, 12, 12, 12, 12, 6, 6]
+
+
+def test_an_eighth_of_the_fixed_labels_are_ties_at_three_tenths():
+    labels = cifar_poster(3072).decode().labels
+    tied = labels.max(1).values < 0.999
+    assert float(tied.float().mean()) == pytest.approx(0.125)
+    assert torch.allclose(labels[tied].max(1).values, torch.tensor(0.5))
+
+
+def test_proportional_labels_count_pixels_per_class():
+    poster = cifar_poster(labels="proportional")
+    labels = poster.decode().labels
+    expected = torch.zeros(96, 10)
+    areas = [(y, x) for y in (0, 28) for x in (0, 30, 60, 91, 121)]
+    for k, (y, x) in enumerate(poster.layout.patches()):
+        for c, (top, left) in enumerate(areas):
+            rows = set(range(y, y + 32)) & set(range(top, top + 32))
+            columns = set(range(x, x + 32)) & set(range(left, left + 32))
+            expected[k, c] = len(rows) * len(columns)
+    assert torch.allclose(labels, expected / expected.sum(1, keepdim=True), atol=1e-6)
+    assert float(labels.max(1).values.mean()) == pytest.approx(0.54, abs=0.005)
+
+
+def test_learned_labels_start_one_hot_with_a_cell_for_every_class():
+    layout = PosterLayout((303, 303), (32, 32), (20, 20), (10, 10))
+    spec = Spec("cifar100", 100, (3, 32, 32), tuple(map(str, range(100))))
+    poster = Poster(spec, layout, range(100), "learned")
+    assert poster.label_array.shape == (100, 10, 10)
+    assert poster.label_array.sum((1, 2)).min() >= 1
+    assert set(poster.decode().labels.argmax(1).tolist()) == set(range(100))
+
+
+def test_learned_labels_read_the_crop_under_the_patch():
+    poster = cifar_poster(labels="learned", label_cells=3)
+    with torch.no_grad():
+        poster.label_array.copy_(torch.rand(poster.label_array.shape, generator=stream("labels")))
+    rows, columns = 6, 15
+    height, width = max(1, 32 * rows // 60), max(1, 32 * columns // 153)
+    xs, ys = starts(columns, width, 16), starts(rows, height, 6)
+    found = poster.decode().labels
+    for k, (x, y) in enumerate((x, y) for x in xs for y in ys):
+        mass = poster.label_array[:, y : y + height, x : x + width].sum((1, 2))
+        assert torch.allclose(found[k], mass / mass.sum(), atol=1e-6)
+
+
+def test_labels_clipped_to_zero_become_uniform():
+    poster = cifar_poster(labels="learned")
+    with torch.no_grad():
+        poster.label_array.zero_()
+    assert torch.allclose(poster.decode().labels, torch.full((96, 10), 0.1))
+
+
+@pytest.mark.parametrize("labels", ["fixed", "proportional"])
+def test_patches_that_touch_no_class_area_get_uniform_labels(labels):
+    layout = PosterLayout((48, 120), (8, 8), (16, 6), (5, 2))
+    found = Poster(DIGITS, layout, range(10), labels).decode().labels
+    assert torch.allclose(found.sum(1), torch.ones(len(found)))
+    assert bool((found == 0.1).all(1).any())
+
+
+def test_order_moves_labels_and_class_map_together():
+    order = [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]
+    poster = cifar_poster(order=order)
+    patches = poster.layout.patches()
+    assert int(poster.decode().labels[patches.index((0, 0))].argmax()) == 9
+    assert int(poster.class_map()[0, 0]) == 9
+    assert int(poster.class_map()[-1, -1]) == 0
+
+
+def test_an_order_that_is_no_permutation_is_refused():
+    with pytest.raises(BenchError, match="each of the 10 classes once"):
+        cifar_poster(order=[0] * 10)
+
+
+@given(columns=st.integers(1, 6), rows=st.integers(1, 6), height=st.integers(4, 30), width=st.integers(4, 30))
+def test_blending_constant_areas_gives_a_constant_poster(columns, rows, height, width):
+    height, width = min(height, 4 * rows), min(width, 4 * columns)
+    layout = PosterLayout((height, width), (4, 4), (1, 1), (columns, rows))
+    poster = blend(torch.full((columns * rows, 2, 4, 4), 3.0), layout)
+    assert poster.shape == (2, height, width)
+    assert torch.allclose(poster, torch.full_like(poster, 3.0), atol=1e-5)
+
+
+def test_tall_class_grids_keep_their_last_row():
+    areas = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 1, 4, 4)
+    poster = blend(areas, PosterLayout((12, 8), (4, 4), (1, 1), (2, 3)))
+    assert poster[0, :, 0].tolist() == [0.0] * 4 + [2.0] * 4 + [4.0] * 4
+
+
+def test_fade_ramps_over_the_overlap():
+    left, right = torch.zeros(1, 1, 4), torch.ones(1, 1, 4)
+    assert fade([left, right], [0, 1], 5, dim=2).flatten().tolist() == pytest.approx([0, 0, 0.5, 1, 1])
+    assert fade([left, right], [0, 3], 7, dim=2).flatten().tolist() == [0, 0, 0, 0, 1, 1, 1]
+
+
+def test_config_round_trip_rebuilds_the_same_decoder():
+    poster = cifar_poster(3072, "learned", order=[3, 1, 4, 0, 5, 9, 2, 6, 8, 7])
+    again = Poster.from_config(poster.config(), CIFAR10)
+    again.load_state_dict(poster.state_dict())
+    assert torch.equal(again.decode().images, poster.decode().images)
+    assert torch.equal(again.decode().labels, poster.decode().labels)
+    assert again.class_map().equal(poster.class_map())

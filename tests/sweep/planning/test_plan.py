@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench import METHODS, BenchError, registry
+from bench.cli.settings import merge, parse_set
+from bench.data import load_dataset
+from bench.record import Record
+from bench.report.marks import marks_of
+from bench.report.rows import Row
+from bench.sweep.planning import plan as planning
+from bench.sweep.planning.history import attach
+from bench.sweep.planning.plan import Plan, PlannedCell, Planner, scaled_steps, with_overrides
+from bench.sweep.planning.selection import Selection
+from bench.sweep.store import Store
+
+TOY = str(Path(__file__).parents[1] / "plugins" / "toy.py")
+
+
+@pytest.fixture
+def make(forget_plugins: None, tmp_path: Path) -> Callable[..., Plan]:
+    registry.discover((TOY,))
+
+    def plan(**changes: object) -> Plan:
+        settings = replace(
+            merge({}, None), methods=("toy_mean",), datasets=("toy",), budgets=("1",), seeds=(0,), students=1, no_reference=True
+        )
+        return Planner(replace(settings, **changes), tmp_path / "cache").plan()  # type: ignore[arg-type]
+
+    return plan
+
+
+def keys(plan: Plan) -> list[str]:
+    return [planned.key for planned in plan.cells]
+
+
+def test_the_key_of_a_cell_does_not_depend_on_the_others(make: Callable[..., Plan]) -> None:
+    (alone,) = make().cells
+    among = make(methods=("toy_mean[take=2]", "toy_mean"), budgets=("0.5", "1", "2"), seeds=(1, 0))
+    assert alone.key in keys(among)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seeds": (1,)},
+        {"budgets": ("2",)},
+        {"split": "paper"},
+        {"methods": ("toy_mean[take=2]",)},
+        {"effort": 0.5},
+        {"set": {"toy_mean": {"take": 2}}},
+    ],
+)
+def test_what_can_change_a_set_changes_its_key(make: Callable[..., Plan], changes: dict[str, object]) -> None:
+    assert make().cells[0].distil_key != make(**changes).cells[0].distil_key
+
+
+def test_every_cell_on_an_unofficial_copy_says_so(make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    official = make(no_reference=False)
+    monkeypatch.setattr(planning, "load_dataset", lambda *arguments: replace(load_dataset(*arguments), official=False))
+    copied = make(no_reference=False)
+    assert keys(copied) == keys(official)
+    assert {planned.cell.kind for planned in copied.cells} == {"contestant", "reference", "ceiling"}
+
+    def marked(planned: PlannedCell) -> bool:
+        cell = planned.cell
+        record = Record(planned.key, planned.distil_key, "failed", cell)
+        return "∥" in marks_of(Row(cell.kind, cell.method, cell.variant, (record,)))
+
+    assert not any(map(marked, official.cells))
+    assert all(map(marked, copied.cells))
+
+
+@pytest.mark.parametrize("changes", [{"protocol": "common-v1"}, {"students": 2}])
+def test_a_protocol_changes_the_judge_key_alone(make: Callable[..., Plan], changes: dict[str, object]) -> None:
+    before, after = make().cells[0], make(**changes).cells[0]
+    assert before.distil_key == after.distil_key
+    assert before.key != after.key
+
+
+@pytest.mark.parametrize(
+    "changes", [{"device": "auto"}, {"jobs": 7}, {"timeout": 5.0}, {"budgets": ("128px",)}, {"methods": ("toy_mean[take=5]",)}]
+)
+def test_what_cannot_change_a_result_is_not_keyed(make: Callable[..., Plan], changes: dict[str, object]) -> None:
+    assert keys(make()) == keys(make(**changes))
+
+
+def test_effort_is_not_keyed_where_there_are_no_outer_steps(make: Callable[..., Plan]) -> None:
+    without = make(methods=("toy_mean[steps=0]",), effort=0.01).cells[0]
+    assert without.cell.effort == 1.0
+    assert without.key == make(methods=("toy_mean[steps=0]",)).cells[0].key
+    assert make(effort=0.01).cells[0].cell.effort == 0.01
+
+
+def test_outer_steps_are_scaled_as_a_task_scales_them() -> None:
+    assert [scaled_steps(100, effort) for effort in (1, 0.07, 0.001)] == [100, 7, 1]
+    assert scaled_steps(0, 0.5) == 0
+
+
+def test_equal_cells_are_one_with_several_names(make: Callable[..., Plan]) -> None:
+    (planned,) = make(methods=("toy_mean[take=5]", "toy_mean", "toy_mean[steps=4]")).cells
+    assert planned.cell.variant == "take=5"
+    assert planned.cell.aliases == ["", "steps=4"]
+
+
+def test_references_and_the_full_data_line_come_with_every_sweep(make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in METHODS:
+        if name != "toy_mean":
+            monkeypatch.setattr(METHODS[name], "reference_forms", ())
+    plan = make(no_reference=False, seeds=(4, 5), budgets=("1", "2"))
+    kinds = [(p.cell.kind, p.cell.variant, p.cell.seed) for p in plan.cells if p.cell.budget["requested"] in ("1", "full")]
+    assert kinds == [
+        ("contestant", "", 4),
+        ("contestant", "", 5),
+        ("reference", "take=1", 4),
+        ("reference", "take=1", 5),
+        ("ceiling", "", 4),
+    ]
+    # Who asks for a reference form by name gets the reference.
+    plan = make(no_reference=False, methods=("toy_mean[take=1]",))
+    assert [p.cell.kind for p in plan.cells] == ["reference", "ceiling"]
+
+
+def test_a_refusal_is_a_cell_and_nothing_but_refusals_is_an_error(make: Callable[..., Plan]) -> None:
+    plan = make(budgets=("0.5", "1"))
+    assert [(p.state, p.reason) for p in plan.cells] == [("refused", "it keeps two whole images"), ("pending", "")]
+    with pytest.raises(BenchError, match="it keeps two whole images"):
+        make(budgets=("0.5",))
+
+
+def test_a_method_that_breaks_while_planned_fails_alone(make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(METHODS["toy_mean"], "refuses", broken)
+    (planned,) = make().cells
+    assert planned.state == "failed"
+    assert "ZeroDivisionError: oops" in planned.reason
+
+
+def test_overrides_show_in_the_name_and_give_way_to_brackets() -> None:
+    overrides = parse_set(["m.x=1", "m.y=word", "other.z=3"])
+    assert with_overrides(Selection("m"), overrides) == Selection("m", "x=1,y=word", {"x": 1, "y": "word"})
+    assert with_overrides(Selection("m", "x=2", {"x": 2}), overrides) == Selection("m", "x=2,y=word", {"x": 2, "y": "word"})
+    assert with_overrides(Selection("n"), overrides) == Selection("n")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methods": ("toy_men",)}, "did you mean 'toy_mean'"),
+        ({"datasets": ("toi",)}, "did you mean 'toy'"),
+        ({"methods": ("toy_mean[tak=1]",)}, "did you mean 'take'"),
+        ({"methods": ("toy_mean[take=x]",)}, "field 'take' cannot be 'x'"),
+        ({"set": {"toy_mean": {"tak": 1}}}, "did you mean 'take'"),
+        ({"set": {"toy_men": {"take": 1}}}, "did you mean 'toy_mean'"),
+        ({"protocol": "native"}, "did you mean 'native-v1'"),
+        ({"budgets": ("0.001",)}, "gives no pixel"),
+    ],
+)
+def test_a_wrong_name_is_one_sentence(make: Callable[..., Plan], changes: dict[str, object], message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        make(**changes)
+
+
+def test_a_method_whose_plugin_is_broken_says_why(make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.UNAVAILABLE, "bench.methods.lost", "ImportError: no module named 'gone'")
+    with pytest.raises(BenchError, match="'lost' is not available.*no module named 'gone'"):
+        make(methods=("lost",))
+
+
+@pytest.mark.parametrize(
+    ("status", "rerun", "state"),
+    [
+        ("ok", (), "cached"),
+        ("failed", (), "cached"),
+        ("failed", ("failed",), "pending"),
+        ("timeout", ("failed",), "cached"),
+        ("rejected", ("rejected",), "pending"),
+        ("oom", (), "cached"),
+        ("interrupted", (), "pending"),
+        ("refused", (), "pending"),
+    ],
+)
+def test_what_runs_again(make: Callable[..., Plan], tmp_path: Path, status: str, rerun: tuple[str, ...], state: str) -> None:
+    plan = make()
+    (planned,) = plan.cells
+    record = Record(key=planned.key, distil_key=planned.distil_key, status=status, cell=planned.cell)  # type: ignore[arg-type]
+    attach(plan, Store(tmp_path), {record.key: record}, rerun, ())
+    assert planned.state == state
+    assert not planned.stale
+
+
+def test_other_code_is_stale_and_runs_again_when_told(make: Callable[..., Plan], tmp_path: Path) -> None:
+    for rerun, force, state, redistil in (
+        ((), (), "cached", False),
+        (("stale",), (), "pending", True),
+        ((), ("toy_mean",), "pending", True),
+    ):
+        plan = make()
+        (planned,) = plan.cells
+        record = Record(key=planned.key, distil_key=planned.distil_key, status="ok", cell=replace(planned.cell, code_hash="other"))
+        attach(plan, Store(tmp_path), {record.key: record}, rerun, force)
+        assert (planned.stale, planned.state, planned.redistil) == (True, state, redistil)
+
+
+def test_a_new_name_of_a_cell_is_noted_on_its_record(make: Callable[..., Plan], tmp_path: Path) -> None:
+    plan = make(methods=("toy_mean[take=5]",))
+    old = make().cells[0]
+    record = Record(key=old.key, distil_key=old.distil_key, status="ok", cell=old.cell)
+    (changed,) = attach(plan, Store(tmp_path), {record.key: record}, (), ())
+    assert changed.cell.variant == ""
+    assert changed.cell.aliases == ["take=5"]
+    assert attach(make(methods=("toy_mean[take=5]",)), Store(tmp_path), {record.key: record}, (), ()) == []
+
+
+def test_a_back_end_is_recorded_but_not_keyed(make: Callable[..., Plan]) -> None:
+    plain, generic = (make(methods=(f"rat_bptt[engine={engine}]",), datasets=("digits",)).cells[0] for engine in ("plain", "generic"))
+    assert (plain.cell.fields["engine"], generic.cell.fields["engine"]) == ("plain", "generic")
+    assert (plain.distil_key, plain.key) == (generic.distil_key, generic.key)
+
+
+def test_one_cell_cannot_be_computed_in_two_ways_in_one_run(make: Callable[..., Plan]) -> None:
+    with pytest.raises(BenchError, match="are one cell, as precision chooses how it is computed"):
+        make(methods=("rat_bptt", "rat_bptt[precision=bf16]"), datasets=("digits",))
+
+
+def test_a_cell_that_was_computed_otherwise_says_so(make: Callable[..., Plan], tmp_path: Path) -> None:
+    (old,) = make(methods=("rat_bptt",), datasets=("digits",)).cells
+    plan = make(methods=("rat_bptt[precision=bf16]",), datasets=("digits",))
+    record = Record(key=old.key, distil_key=old.distil_key, status="ok", cell=old.cell)
+    attach(plan, Store(tmp_path), {record.key: record}, (), ())
+    (planned,) = plan.cells
+    assert planned.state == "cached"
+    assert planned.reason == "kept as it was computed, with another choice of precision; --force rat_bptt computes it anew"

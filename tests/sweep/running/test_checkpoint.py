@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.sweep.running import checkpoint
+from bench.sweep.running.checkpoint import CheckpointFile
+
+
+@pytest.fixture(autouse=True)
+def _every_offer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "_EVERY", 0.0)
+
+
+def test_it_comes_back_with_what_was_spent(tmp_path: Path) -> None:
+    file = tmp_path / "set" / "checkpoint.safetensors"
+    state = {"x": torch.arange(3), "y": torch.ones(2, 2).T}
+    CheckpointFile(file, "code").offer(state, calls=4)
+    again = CheckpointFile(file, "code")
+    loaded = again.load()
+    assert loaded is not None
+    assert all(torch.equal(loaded[key], state[key]) for key in state)
+    assert again.calls_before == 4
+    assert again.seconds_before >= 0
+    again.offer(state, calls=3)
+    third = CheckpointFile(file, "code")
+    third.load()
+    assert third.calls_before == 7
+
+
+def test_other_code_does_not_go_on_from_it(tmp_path: Path) -> None:
+    CheckpointFile(tmp_path / "c", "code").offer({"x": torch.ones(1)}, 0)
+    assert CheckpointFile(tmp_path / "c", "other").load() is None
+
+
+@pytest.mark.parametrize("content", [b"", b"torn", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "])
+def test_a_torn_or_foreign_file_is_no_checkpoint(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "c").write_bytes(content)
+    assert CheckpointFile(tmp_path / "c", "code").load() is None
+
+
+def test_it_is_written_at_most_every_half_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "_EVERY", 30.0)
+    CheckpointFile(tmp_path / "c", "code").offer({"x": torch.ones(1)}, 0)
+    assert not (tmp_path / "c").exists()

@@ -1,0 +1,55 @@
+"""How deaths are told apart, and the way of starting processes where there is no fork."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bench import BenchError
+from bench.sweep import run
+from bench.sweep.running import pool as executor
+from bench.sweep.running.pool import Job
+
+
+def dead(code: int, kills_before: int = 3) -> executor.Outcome:
+    cell = executor._Running(Job("k", ("distil",), {}), 0, ["distil"], SimpleNamespace(), SimpleNamespace(), 0.0, kills_before, {})  # type: ignore[arg-type]
+    return executor._died(cell, code)
+
+
+def test_a_kill_counts_as_out_of_memory_only_if_the_kernel_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "_oom_kills", lambda: 3)
+    assert dead(-signal.SIGKILL).status == "failed"
+    assert "SIGKILL" in dead(-signal.SIGKILL).reason
+    monkeypatch.setattr(executor, "_oom_kills", lambda: 4)
+    assert dead(-signal.SIGKILL).status == "oom"
+    assert dead(-signal.SIGSEGV).status == "failed"
+    assert dead(137).status == "failed"
+
+
+def test_the_kernels_count_can_be_read_or_is_nought() -> None:
+    assert executor._oom_kills() >= 0
+
+
+def test_cells_run_where_there_is_no_fork(sweep: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])
+    done = sweep()
+    assert done.code == 0, done.err
+    assert done.record.status == "ok"
+
+
+def test_devices_and_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run.torch.cuda, "is_available", lambda: False)
+    assert run.devices_for("cpu") == run.devices_for("auto") == ("cpu",)
+    assert run.default_jobs(("cpu",)) == run.usable_cores()
+    with pytest.raises(BenchError, match="no CUDA device"):
+        run.devices_for("cuda")
+    monkeypatch.setattr(run.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(run.torch.cuda, "device_count", lambda: 2)
+    assert run.devices_for("cuda") == run.devices_for("auto") == ("cuda:0", "cuda:1")
+    assert run.devices_for("cpu") == ("cpu",)
+    assert run.default_jobs(("cuda:0", "cuda:1")) == 2
