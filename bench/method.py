@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_type_hints
 
 import torch
 from torch import Tensor
@@ -15,44 +15,92 @@ from torch import Tensor
 from .budget import Budget
 from .data import Spec, Split
 from .distilled import DistilledSet
+from .prerequisite import Need
 from .seeding import stream
 from .space import Space
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """Why a method cannot do a data set or a budget, in one sentence that the tables show."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Resolution:
-    """A method whose choices are all made for one data set and one budget.
+    """A method whose choices are all made for one data set, budget and seed.
 
     Attributes:
         method: the same method with every ``auto`` replaced by what it stands for; its fields enter the cell's key.
+        plan: plain JSON that was decided on the way (geometry, ...); it comes back as ``task.plan``, so that nothing is
+            decided twice.
         adapted: how a whole-image method copes below one image per class (``lowres``, ``subset``, ...), or empty.
         external: what it uses from outside the training data (``CLIP text embeddings``), or empty.
         notes: sentences for the record, e.g. which fallback was taken and why.
+        outer_steps: outer steps of the full recipe; 0 for methods without (selection, closed form).
+        flops: about how many floating-point operations the full recipe takes, or ``None`` if that is not known.
+        presented_examples: how many images the set's own recipe shows one student, or ``None``.
+        network: the student network the set is made for; empty is the data set's default.
+        needs: prerequisites that ``distill`` will ask for; they are built before.
     """
 
     method: Method
+    plan: Mapping[str, Any] = field(default_factory=dict)
     adapted: str = ""
     external: str = ""
     notes: tuple[str, ...] = ()
+    outer_steps: int = 0
+    flops: float | None = None
+    presented_examples: int | None = None
+    network: str = ""
+    needs: tuple[Need, ...] = ()
+
+
+def _nothing_there(need: Need) -> Path:
+    raise LookupError(f"prerequisite '{need.name}' was not announced; name it in Resolution.needs")
 
 
 @dataclass(frozen=True)
 class PlanContext:
-    """What ``Method.resolve`` may look at while the sweep is planned.
+    """What ``Method.plan`` may look at.
 
     Attributes:
         spec: the data set.
         budget: the pixels granted.
-        train: opens the training split (only when called).
-        data_hash: identifies the training data, for caches.
-        cache: a folder for small results that are worth keeping between plans.
+        seed: distillation seed.
+        find: returns the folder of a prerequisite, which is built first where it is not there.
     """
 
     spec: Spec
     budget: Budget
-    train: Callable[[], Split]
-    data_hash: str
-    cache: Path
+    seed: int = 0
+    find: Callable[[Need], Path] = _nothing_there
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """One field that may be set from outside.
+
+    Attributes:
+        type: declared type, as ``typing.get_type_hints`` gives it.
+        default: value without any recipe or override.
+        owner: the part it belongs to, for messages: ``form 'poster'``.
+    """
+
+    type: Any
+    default: Any
+    owner: str
+
+
+def hyperparameters(kind: type, owner: str) -> dict[str, Hyperparameter]:
+    """Return the fields of a dataclass as hyper-parameters of ``owner``."""
+    hints = get_type_hints(kind)
+    found = {}
+    for item in fields(kind):
+        default = item.default if item.default is not MISSING else item.default_factory() if item.default_factory is not MISSING else None
+        found[item.name] = Hyperparameter(hints[item.name], default, owner)
+    return found
 
 
 class Method(ABC):
@@ -63,9 +111,10 @@ class Method(ABC):
         version: raised by its author when results change; it is part of the cell's key.
         reference: the paper, e.g. ``"Shul et al. 2024, arXiv 2403.12040"``, or ``"none"``.
         reference_forms: settings of this method that every sweep runs as yardsticks, unless ``--no-reference``; each
-            maps fields to values, e.g. ``{"images": "lowres"}``.
+            maps fields to values, e.g. ``{"form": "lowres"}``.
         unkeyed: fields that choose how a result is computed and not which one, such as a back end. They are recorded,
             and left out of the cell's key and with it of its random streams.
+        aliases: other names of fields, e.g. ``{"images": "form"}``.
     """
 
     name: ClassVar[str]
@@ -73,40 +122,55 @@ class Method(ABC):
     reference: ClassVar[str]
     reference_forms: ClassVar[tuple[Mapping[str, Any], ...]] = ()
     unkeyed: ClassVar[frozenset[str]] = frozenset()
+    aliases: ClassVar[Mapping[str, str]] = {}
 
-    def refuses(self, spec: Spec, budget: Budget) -> str | None:
-        """Return a sentence why this data set or budget cannot be done, or ``None`` (the default) if it can."""
-        del spec, budget
-        return None
-
-    def resolve(self, context: PlanContext) -> Resolution:
-        """Replace choices that depend on data set, budget or machine by concrete ones; the default has none."""
+    def plan(self, context: PlanContext) -> Resolution | Refusal:
+        """Replace choices that depend on data set, budget or machine by concrete ones, or refuse with a sentence."""
         del context
         return Resolution(self)
-
-    def outer_steps(self) -> int:
-        """Return how many outer steps the full recipe takes; 0 for methods without (selection, closed form)."""
-        return 0
-
-    def estimate_flops(self, spec: Spec, budget: Budget) -> float | None:
-        """Return about how many floating-point operations the full recipe takes, or ``None`` if that is not known.
-
-        It is asked after ``resolve``, for the time estimate of a plan that no earlier record can give.
-        """
-        del spec, budget
-        return None
-
-    def presented_examples(self, spec: Spec, budget: Budget) -> int | None:
-        """Return how many images the set's own recipe shows one student, or ``None`` if that is not known beforehand.
-
-        Like ``estimate_flops`` it is asked after ``resolve`` and only for the time estimate of a plan.
-        """
-        del spec, budget
-        return None
 
     @abstractmethod
     def distill(self, task: Task) -> DistilledSet:
         """Make the set. Randomness comes from ``task.generator`` alone."""
+
+    # How the suite takes a method apart and puts it together. A plain dataclass needs none of this changed.
+
+    @classmethod
+    def candidates(cls, given: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        """Return settings of its parts that are tried in turn until one is not refused; ``given`` are explicit fields."""
+        del given
+        return [{}]
+
+    @classmethod
+    def legal(cls, given: Mapping[str, Any]) -> dict[str, Hyperparameter]:
+        """Return the fields that may be set together with ``given``, which may choose parts."""
+        del given
+        return hyperparameters(cls, f"method '{cls.name}'")
+
+    @classmethod
+    def build(cls, values: Mapping[str, Any]) -> Method:
+        """Make a method from checked fields."""
+        return cls(**values)
+
+    def values(self) -> dict[str, Any]:
+        """Return all hyper-parameters as a flat dictionary."""
+        return asdict(self)  # type: ignore[call-overload, no-any-return]
+
+    def identity(self) -> dict[str, Any]:
+        """Return what beside the fields names the method in a cell's key, as plain JSON."""
+        return {"method": self.name, "version": self.version}
+
+    def parts(self) -> dict[str, str]:
+        """Return kind of part -> registered name; empty for a method that is not made of parts."""
+        return {}
+
+    def unkeyed_fields(self) -> frozenset[str]:
+        """Return the fields that choose how a result is computed and not which one."""
+        return self.unkeyed
+
+    def code(self) -> tuple[Any, ...]:
+        """Return the classes and functions whose program text decides the result, for the code hash."""
+        return (type(self),)
 
 
 def _ignore(*_: object, **__: object) -> None:
@@ -123,9 +187,11 @@ class Task:
         budget: pixels granted.
         seed: distillation seed.
         key: distil key of the cell; all random streams are derived from it.
+        plan: what ``Method.plan`` decided (``Resolution.plan``).
         device: where to compute.
         effort: fraction of the recipe's outer steps to take.
-        open_space: fits a pixel space on ``train`` (or takes it from the cache); call it as ``task.space(name)``.
+        open_space: fits a pixel space on ``train`` (or opens a fitted one); call it as ``task.space(name)``.
+        find: opens a prerequisite that the plan announced; call it as ``task.prerequisite(name, ...)``.
         on_report: called with ``(step, total, scalars)``.
         on_note: called with facts about how the set is computed.
         on_checkpoint: keeps a dictionary of tensors from which ``distill`` can go on.
@@ -139,11 +205,13 @@ class Task:
     seed: int
     key: str
     open_space: Callable[[str], Space]
+    plan: Mapping[str, Any] = field(default_factory=dict)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     effort: float = 1.0
+    find: Callable[[Need], Path] = _nothing_there
     on_report: Callable[[int, int, Mapping[str, float]], None] = _ignore
     on_note: Callable[[Mapping[str, str | float]], None] = _ignore
-    on_checkpoint: Callable[[Mapping[str, Tensor]], None] = _ignore
+    on_checkpoint: Callable[[Callable[[], Mapping[str, Tensor]]], None] = _ignore
     resume_from: Mapping[str, Tensor] | None = None
     score: Callable[[DistilledSet], float] | None = None
 
@@ -159,6 +227,14 @@ class Task:
         """Return the pixel space called ``name``, fitted on the training split."""
         return self.open_space(name)
 
+    def prerequisite(self, name: str, seed: int = 0, **config: Any) -> Path:
+        """Return the read-only folder of a prerequisite that the plan announced in ``Resolution.needs``.
+
+        Raises:
+            LookupError: it was not announced.
+        """
+        return self.find(Need(name, config, seed))
+
     def report(self, step: int, total: int, **scalars: float) -> None:
         """Tell the progress bar and the log how far the distillation is."""
         self.on_report(step, total, scalars)
@@ -167,8 +243,8 @@ class Task:
         """Put facts about how the set is computed into the record (not into the set), e.g. ``engine`` or ``precision``."""
         self.on_note(facts)
 
-    def checkpoint(self, state: Mapping[str, Tensor]) -> None:
-        """Offer a state to resume from; the suite decides how often one is really written."""
+    def checkpoint(self, state: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Offer a state to resume from; ``state`` is called when one is really written, now and then."""
         self.on_checkpoint(state)
 
     def validate(self, distilled: DistilledSet) -> float:
@@ -180,8 +256,3 @@ class Task:
         if self.score is None:
             raise RuntimeError("this task has no validation split; use split dev to tune")
         return self.score(distilled)
-
-
-def fields_of(method: Method) -> dict[str, Any]:
-    """Return the hyper-parameters of a method as a plain dictionary."""
-    return asdict(method)  # type: ignore[call-overload, no-any-return]

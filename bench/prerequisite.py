@@ -1,0 +1,91 @@
+"""What several cells share and is built once: fitted whitenings, features, class distances, expert trajectories."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .keys import digest
+from .seeding import stream
+
+if TYPE_CHECKING:
+    import torch
+
+    from .data import Spec, Split
+
+
+@dataclass(frozen=True)
+class Need:
+    """A prerequisite that somebody asks for, by its registered name.
+
+    Attributes:
+        name: registered name.
+        config: plain JSON; the builder's fields that differ from their defaults.
+        seed: which of several equal ones: two feature networks differ in their seed alone.
+    """
+
+    name: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Everything the builder of a prerequisite may look at, and the folder it writes into.
+
+    Attributes:
+        spec: names and shapes of the data set.
+        train: the training split; validation and test images are closed.
+        seed: of the need.
+        key: names the random streams.
+        folder: where files are written. After an interrupted build it still holds what was written before, so a
+            builder may go on from there.
+        device: where to compute.
+        find: returns the folder of another prerequisite that ``needs`` named.
+        on_report: called with ``(step, total, scalars)``.
+    """
+
+    spec: Spec
+    train: Split
+    seed: int
+    key: str
+    folder: Path
+    device: torch.device
+    find: Callable[[Need], Path]
+    on_report: Callable[[int, int, Mapping[str, float]], None]
+
+    def generator(self, *names: str | int) -> torch.Generator:
+        """Return the generator of one random stream of this build; equal names give equal streams."""
+        return stream("prerequisite", self.key, *names)
+
+    def report(self, step: int, total: int, **scalars: float) -> None:
+        """Tell the progress display how far the build is."""
+        self.on_report(step, total, scalars)
+
+
+class Prerequisite(ABC):
+    """A builder. Concrete ones are frozen dataclasses whose fields are their plain-JSON config.
+
+    Attributes:
+        name: registered name.
+        version: raised when the same config gives other files; it is part of the key.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+
+    def needs(self) -> tuple[Need, ...]:
+        """Return what must be built before; the default is nothing."""
+        return ()
+
+    @abstractmethod
+    def build(self, workshop: Workshop) -> None:
+        """Write the files into ``workshop.folder``. Randomness comes from ``workshop.generator`` alone."""
+
+    def key(self, seed: int, data_hash: str) -> str:
+        """Return the name of its folder: a hash of everything that can change the files."""
+        config = asdict(self)  # type: ignore[call-overload]
+        return digest({"prerequisite": self.name, "version": self.version, "config": config, "seed": seed, "data": data_hash})
