@@ -32,7 +32,7 @@ _HOMES = {
     "load_dataset": "data",
     "read_array_layout": "data",
     "DistilledSet": "distilled",
-    "TrainRecipe": "distilled",
+    "TrainRecipe": "train_recipe",
     "Form": "form",
     "FormPlan": "form",
     "Method": "method",
@@ -67,7 +67,6 @@ if TYPE_CHECKING:
     from .data import load_dataset as load_dataset
     from .data import read_array_layout as read_array_layout
     from .distilled import DistilledSet as DistilledSet
-    from .distilled import TrainRecipe as TrainRecipe
     from .errors import BenchError as BenchError
     from .errors import RejectedSet as RejectedSet
     from .form import Form as Form
@@ -95,6 +94,7 @@ if TYPE_CHECKING:
     from .registry import SELECTIONS as SELECTIONS
     from .selection import on_features as on_features
     from .space import Space as Space
+    from .train_recipe import TrainRecipe as TrainRecipe
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..data import Spec
-from ..distilled import Optimizer, Schedule, TrainRecipe
+from ..train_recipe import Loss, Optimizer, Schedule, TrainRecipe
 from .networks import build_network, default_network
 from .spaces import default_space
 
@@ -29,6 +29,7 @@ class Student:
         student_schedule: of the learning rate.
         student_steps: training steps of a judged student.
         student_batch: distilled images per step; 0 takes all.
+        student_loss: ``cross_entropy`` on soft targets, or ``mse``, which centred labels need.
     """
 
     space: str = "auto"
@@ -40,6 +41,7 @@ class Student:
     student_schedule: Schedule = "constant"
     student_steps: int = 1000
     student_batch: int = 0
+    student_loss: Loss = "cross_entropy"
 
     def settle(self, spec: Spec) -> Self:
         """Replace ``auto`` and empty choices by what they stand for on a data set."""
@@ -67,6 +69,7 @@ class Student:
             momentum=self.student_momentum if sgd else 0.0,
             schedule=self.student_schedule,
             augmentation=self.augmentation,
+            loss=self.student_loss,
         )
 
     def build(self, spec: Spec) -> nn.Module:
