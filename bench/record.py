@@ -88,8 +88,9 @@ class Record:
         status: see ``Status``.
         reason: one sentence, for every status but ``ok``.
         cell: what was run.
-        audit: what the stored file holds: ``pixels``, ``effective_ipc``, ``image_numbers``, ``label_numbers``,
-            ``other_numbers``, ``recipe_scalars``, ``bytes``, ``images`` (how many it decodes to).
+        audit: what the stored file holds: ``pixels``, ``px_with_labels``, ``effective_ipc``, ``image_numbers``,
+            ``label_numbers``, ``charged_labels``, ``other_numbers``, ``recipe_scalars``, ``bytes``, ``images`` (how many
+            it decodes to).
         scores: every single score, see docs/results.md: ``final`` {step, test: [...], val: [...]}, ``checkpoints``
             [{step, test, val}], ``val_selected`` | null, ``test_best``, ``final_8bit`` {test}, ``n_test``, ``n_val``.
         training: ``network``, ``presented_examples``, ``student_steps`` and ``flops`` of one student.

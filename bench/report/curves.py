@@ -111,7 +111,7 @@ def curves_markdown(sections: Sequence[Section]) -> str:
     lines = [
         "# Accuracy against pixels",
         "",
-        "The points of the plots: test accuracy in percent against the pixels a set really stores (all numbers that are not labels, "
+        "The points of the plots: test accuracy in percent against the pixels a set really stores (all numbers but the free labels, "
         "divided by the channels). What the marks mean and how n counts stands in [leaderboard.md](leaderboard.md); "
         "[accuracy_vs_pixels.csv](accuracy_vs_pixels.csv) has every digit.",
         "",
