@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 SCHEMA = 1
 
 Status = Literal["ok", "refused", "rejected", "failed", "timeout", "oom", "interrupted"]
-Kind = Literal["contestant", "reference", "ceiling"]
+Kind = Literal["contestant", "reference", "full_data"]
 
 STATUSES: tuple[str, ...] = get_args(Status)
 
@@ -20,11 +20,11 @@ class Cell:
     """One square of the sweep: what is run, with everything resolved. Plain JSON all through.
 
     Attributes:
-        kind: ``contestant``, ``reference`` (the equal-pixel forms of random selection) or ``ceiling`` (full data).
+        kind: ``contestant``, ``reference`` (the equal-pixel forms of random selection) or ``full_data``.
         dataset: registered name.
         data_hash: fingerprint of what contestants and validation see.
         split: ``dev`` or ``paper``.
-        method: registered name; ``full-data`` for the ceiling.
+        method: registered name; ``full-data`` for students trained on the full data.
         variant: the bracketed parameters as typed, without brackets, e.g. ``order=random``, or empty.
         aliases: other variants that resolve to this very cell.
         method_version: the method's version.
