@@ -61,7 +61,7 @@ class CommonRecipe:
 
 
 @dataclass(frozen=True)
-class CeilingRecipe:
+class FullDataRecipe:
     """How students are trained on the full training split, for the full-data line.
 
     Attributes:
@@ -102,7 +102,7 @@ class Protocol:
         network: ``OWN_NETWORK``, ``DEFAULT_NETWORK`` or a network's name.
         val_selection_min: fewest validation images on which a checkpoint may be selected.
         common: the imposed recipe; ``None`` for ``native``.
-        ceiling: the recipe of the full-data line.
+        full_data: the recipe of the full-data line.
     """
 
     name: str
@@ -112,7 +112,7 @@ class Protocol:
     network: str = OWN_NETWORK
     val_selection_min: int = 1000
     common: CommonRecipe | None = None
-    ceiling: CeilingRecipe = field(default_factory=CeilingRecipe)
+    full_data: FullDataRecipe = field(default_factory=FullDataRecipe)
 
     def choices(self) -> dict[str, Any]:
         """Return every choice as plain JSON."""
@@ -122,7 +122,10 @@ class Protocol:
     @property
     def hash(self) -> str:
         """Hexadecimal digits that identify all choices, the number of students included."""
-        return digest(self.choices())
+        hashed = self.choices()
+        # The field had this name when the protocols were released; a better word is not another protocol.
+        hashed["ceiling"] = hashed.pop("full_data")
+        return digest(hashed)
 
     def as_json(self) -> dict[str, Any]:
         """Return every choice together with ``name`` and ``hash``, for the cell."""

@@ -186,7 +186,7 @@ class Planner:
                     choice = self._choose(cast(Kind, kind), selection, context)
                     yield self._planned(choice, context, data_hash, protocol)
         if not self.settings.no_reference:
-            yield self._ceiling(dataset, data_hash, protocol)
+            yield self._full_data(dataset, data_hash, protocol)
 
     def _find(self, dataset: Dataset, need: Need) -> Path:
         """Return the folder of a prerequisite that planning looks into; it is built now if it is not there."""
@@ -259,11 +259,11 @@ class Planner:
         """Return a prerequisite as the record lists it; its cost is known once it is built."""
         return {"name": need.name, "config": dict(need.config), "seed": need.seed, "key": builder(need).key(need.seed, data_hash)}
 
-    def _ceiling(self, dataset: Dataset, data_hash: str, protocol: Protocol) -> PlannedCell:
+    def _full_data(self, dataset: Dataset, data_hash: str, protocol: Protocol) -> PlannedCell:
         """Plan the full-data line: students trained on all of the training split, with the first seed."""
         spec, count = dataset.spec, len(dataset.train)
         cell = Cell(
-            kind="ceiling",
+            kind="full_data",
             dataset=spec.name,
             data_hash=data_hash,
             split=self.settings.split,

@@ -23,7 +23,7 @@ from ...distilled import DistilledSet
 from ...errors import BenchError, RejectedSet
 from ...files import write_text
 from ...guard import guarded
-from ...judge import Validator, get_protocol, judge_ceiling, judge_set, write_pictures
+from ...judge import Validator, get_protocol, judge_full_data, judge_set, write_pictures
 from ...keys import readable_json
 from ...method import Task
 from ...nn.convnet import library as native
@@ -121,7 +121,7 @@ def judge_stage(payload: Payload, report: Report) -> dict[str, Any]:
         started=started_at,
         log=payload["log"],
     )
-    if cell.kind == "ceiling":
+    if cell.kind == "full_data":
         _judge_full_data(payload, record, dataset, store, report)
     else:
         _judge_distilled(payload, record, dataset, store, report)
@@ -180,7 +180,7 @@ def _judge_distilled(payload: Payload, record: Record, dataset: Dataset, store: 
 
 def _judge_full_data(payload: Payload, record: Record, dataset: Dataset, store: Store, report: Report) -> None:
     cell = record.cell
-    judgement = judge_ceiling(
+    judgement = judge_full_data(
         dataset,
         get_protocol(cell.protocol["name"], payload["students"]),
         cell.seed,
