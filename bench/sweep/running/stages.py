@@ -26,7 +26,7 @@ from ...guard import guarded
 from ...judge import Validator, get_protocol, judge_full_data, judge_set, write_pictures
 from ...keys import readable_json
 from ...method import Task
-from ...nn.convnet import library as native
+from ...nn.convnet import library
 from ...nn.spaces import fit_space
 from ...record import Cell, Record
 from ...registry import METHODS, discover
@@ -150,7 +150,7 @@ def _use(device: str) -> torch.device:
 
 def kernels(device: str) -> str:
     """Say which kernels train ConvNets here: those the suite compiles for the CPU, or PyTorch's own. They round differently."""
-    return "compiled" if device.startswith("cpu") and native.load()[0] is not None else "PyTorch"
+    return "compiled" if device.startswith("cpu") and library.load()[0] is not None else "PyTorch"
 
 
 def _judge_distilled(payload: Payload, record: Record, dataset: Dataset, store: Store, report: Report) -> None:
