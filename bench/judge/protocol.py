@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from ..errors import BenchError, unknown_name
-from ..keys import digest
+from ..keys import digest, plain
 
 #: ``Protocol.network``: the set's own network, or the data set's default where the set names none.
 OWN_NETWORK = ""
@@ -61,7 +61,7 @@ class CommonRecipe:
 
 
 @dataclass(frozen=True)
-class CeilingRecipe:
+class FullDataRecipe:
     """How students are trained on the full training split, for the full-data line.
 
     Attributes:
@@ -102,7 +102,7 @@ class Protocol:
         network: ``OWN_NETWORK``, ``DEFAULT_NETWORK`` or a network's name.
         val_selection_min: fewest validation images on which a checkpoint may be selected.
         common: the imposed recipe; ``None`` for ``native``.
-        ceiling: the recipe of the full-data line.
+        full_data: the recipe of the full-data line.
     """
 
     name: str
@@ -112,18 +112,20 @@ class Protocol:
     network: str = OWN_NETWORK
     val_selection_min: int = 1000
     common: CommonRecipe | None = None
-    ceiling: CeilingRecipe = field(default_factory=CeilingRecipe)
+    full_data: FullDataRecipe = field(default_factory=FullDataRecipe)
 
     def choices(self) -> dict[str, Any]:
         """Return every choice as plain JSON."""
-        plain = _jsonable(asdict(self))
-        assert isinstance(plain, dict)  # asdict gives one
-        return plain
+        choices: dict[str, Any] = plain(asdict(self))
+        return choices
 
     @property
     def hash(self) -> str:
         """Hexadecimal digits that identify all choices, the number of students included."""
-        return digest(self.choices())
+        hashed = self.choices()
+        # The field had this name when the protocols were released; a better word is not another protocol.
+        hashed["ceiling"] = hashed.pop("full_data")
+        return digest(hashed)
 
     def as_json(self) -> dict[str, Any]:
         """Return every choice together with ``name`` and ``hash``, for the cell."""
@@ -132,13 +134,6 @@ class Protocol:
     def steps_at(self, steps: int) -> list[int]:
         """Return the numbers of steps at which a student of ``steps`` steps is scored, ascending, the last being all."""
         return sorted({max(1, round(fraction * steps)) for fraction in self.checkpoints})
-
-
-def _jsonable(value: Any) -> Any:
-    """Turn tuples into lists all through, as JSON has no tuples."""
-    if isinstance(value, dict):
-        return {key: _jsonable(item) for key, item in value.items()}
-    return [_jsonable(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 PROTOCOLS: dict[str, Protocol] = {

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ...data import Batch
-from ...distilled import TrainRecipe
+from ...train_recipe import TrainRecipe
 from ..adam import AdamConstants, compiled_step
 from ..networks import ConvNet, Parameters
 from . import library as native

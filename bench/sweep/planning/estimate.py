@@ -6,21 +6,17 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
-from ...budget import BudgetRequest
 from ...data import Batch, Dataset, Spec
-from ...judge.protocol import OWN_NETWORK, Protocol
-from ...method import Method
+from ...judge.protocol import Protocol
 from ...nn.convnet.students import compiled_net
 from ...nn.networks import build_network, default_network, ensemble_mode, flops_per_image, forward, initial_parameters
 from ...nn.students import soft_cross_entropy
 from ...record import Record
-from ...registry import METHODS
 from ...seeding import stream
-from ..running.rebuild import rebuild_method
 from ..store import Store
 from .plan import Plan, PlannedCell
 
@@ -72,8 +68,8 @@ class Estimator:
     def __call__(self, planned: PlannedCell) -> Estimate:
         """Estimate one cell."""
         like = [r for r in self.records if r.status == "ok" and r.cell.dataset == planned.cell.dataset and self._same_device(r)]
-        if planned.cell.kind == "ceiling":
-            return self._ceiling(planned, like)
+        if planned.cell.kind == "full_data":
+            return self._full_data(planned, like)
         distil, source = self._distil(planned, [r for r in like if r.cell.method == planned.cell.method])
         judge = _median(_closest([r for r in like if r.cell.protocol.get("hash") == self.plan.protocol.hash], planned), _judge_seconds)
         if judge is None:
@@ -97,36 +93,26 @@ class Estimator:
         return self._counted(planned), "arithmetic"
 
     def _counted(self, planned: PlannedCell) -> float | None:
-        cell, spec = planned.cell, self.plan.datasets[planned.cell.dataset].spec
-        method, flops = self._ask(planned, "estimate_flops")
-        if flops is None:
+        cell, resolution = planned.cell, planned.resolution
+        if resolution is None or resolution.flops is None:
             return None if cell.outer_steps else _SELECTION_SECONDS
-        share = cell.outer_steps / max(1, method.outer_steps()) if cell.outer_steps else 1.0
-        return flops * share / self._rate(spec)
+        share = cell.outer_steps / max(1, resolution.outer_steps) if cell.outer_steps else 1.0
+        return resolution.flops * share / self._rate(self.plan.datasets[cell.dataset].spec)
 
     def _counted_judge(self, planned: PlannedCell) -> float | None:
         dataset, protocol = self.plan.datasets[planned.cell.dataset], self.plan.protocol
-        presented = protocol.common.presented_examples if protocol.common else self._ask(planned, "presented_examples")[1]
+        own = planned.resolution.presented_examples if planned.resolution else None
+        presented = protocol.common.presented_examples if protocol.common else own
         if presented is None:
             return None
-        network = str(planned.cell.fields.get("network") or "") if protocol.network == OWN_NETWORK else ""
-        return _START_SECONDS + judge_flops(dataset, protocol, network, presented) / self._rate(dataset.spec)
+        return _START_SECONDS + judge_flops(dataset, protocol, planned.cell.network, presented) / self._rate(dataset.spec)
 
-    def _ask(self, planned: PlannedCell, question: Literal["estimate_flops", "presented_examples"]) -> tuple[Method, Any]:
-        cell, spec = planned.cell, self.plan.datasets[planned.cell.dataset].spec
-        method = rebuild_method(METHODS[cell.method], cell.fields)
-        budget = BudgetRequest.parse(cell.budget["requested"]).resolve(spec.classes, spec.height, spec.width)
-        try:
-            return method, getattr(method, question)(spec, budget)
-        except Exception:
-            return method, None  # an estimate is a courtesy of the plugin; a broken one must not stop the run
-
-    def _ceiling(self, planned: PlannedCell, like: list[Record]) -> Estimate:
-        same = [r for r in like if r.cell.kind == "ceiling" and r.cell.protocol.get("hash") == self.plan.protocol.hash]
+    def _full_data(self, planned: PlannedCell, like: list[Record]) -> Estimate:
+        same = [r for r in like if r.cell.kind == "full_data" and r.cell.protocol.get("hash") == self.plan.protocol.hash]
         if same := [r for r in same if r.cell.effort == planned.cell.effort]:
             return Estimate(0.0, _median(same, _judge_seconds), "records")
         dataset = self.plan.datasets[planned.cell.dataset]
-        return Estimate(0.0, ceiling_flops(dataset, self.plan.protocol, planned.cell.effort) / self._rate(dataset.spec), "arithmetic")
+        return Estimate(0.0, full_data_flops(dataset, self.plan.protocol, planned.cell.effort) / self._rate(dataset.spec), "arithmetic")
 
     def _rate(self, spec: Spec) -> float:
         if spec.name not in self._rates:
@@ -156,11 +142,11 @@ def _median(records: list[Record], read: Callable[[Record], float]) -> float | N
     return statistics.median(read(record) for record in records) if records else None
 
 
-def ceiling_flops(dataset: Dataset, protocol: Protocol, effort: float) -> float:
+def full_data_flops(dataset: Dataset, protocol: Protocol, effort: float) -> float:
     """Count the arithmetic of the full-data line: forward and backward passes of all students over all epochs."""
     network = build_network(default_network(dataset.spec), dataset.spec)
     students = protocol.students if ensemble_mode(network) == "grouped" else 1
-    presented = len(dataset.train) * max(1.0, protocol.ceiling.epochs * effort)
+    presented = len(dataset.train) * max(1.0, protocol.full_data.epochs * effort)
     return 3.0 * flops_per_image(network, dataset.spec) * presented * students
 
 
