@@ -23,7 +23,6 @@ from .codehash import code_hash
 from .selection import Selection, parse_selections
 
 FULL_DATA = "full-data"
-#: Reports mark rows whose notes call their images unofficial.
 UNOFFICIAL = "the images are an unofficial copy, read from plain arrays"
 
 State = Literal["cached", "pending", "refused", "failed"]
@@ -124,6 +123,7 @@ class Planner:
             datasets[name] = dataset
             for cell in self._cells_of(dataset, contestants, protocol):
                 if not dataset.official:
+                    cell.cell.unofficial = True
                     cell.cell.notes.append(UNOFFICIAL)
                 _merge(planned, cell)
         cells = list(planned.values())
