@@ -28,7 +28,7 @@ _HOMES = {
     "load_dataset": "data",
     "read_array_layout": "data",
     "DistilledSet": "distilled",
-    "TrainRecipe": "distilled",
+    "TrainRecipe": "train_recipe",
     "Method": "method",
     "PlanContext": "method",
     "Resolution": "method",
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from .data import load_dataset as load_dataset
     from .data import read_array_layout as read_array_layout
     from .distilled import DistilledSet as DistilledSet
-    from .distilled import TrainRecipe as TrainRecipe
     from .errors import BenchError as BenchError
     from .errors import RejectedSet as RejectedSet
     from .method import Method as Method
@@ -63,6 +62,7 @@ if TYPE_CHECKING:
     from .registry import METHODS as METHODS
     from .registry import PARAMETERIZATIONS as PARAMETERIZATIONS
     from .space import Space as Space
+    from .train_recipe import TrainRecipe as TrainRecipe
 
 
 def __getattr__(name: str) -> Any:

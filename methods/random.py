@@ -27,8 +27,8 @@ from bench import METHODS, Budget, DistilledSet, Method, Parameterization, PlanC
 from bench.decoders.images import Images, lowres_size
 from bench.decoders.poster import PatchLabels, Poster
 from bench.decoders.poster_layout import PosterLayout, parse_patch_grid, plan_layout, starts
-from bench.distilled import Optimizer, Schedule
 from bench.nn.spaces import default_space
+from bench.train_recipe import Optimizer, Schedule
 
 from .forms.whole_images import ImagePlan, no_room, plan_images
 

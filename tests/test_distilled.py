@@ -55,7 +55,7 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def original() -> DistilledSet:
-    recipe = TrainRecipe(lr=0.1 + 0.2, steps=7, momentum=1 / 3)
+    recipe = TrainRecipe(lr=0.1 + 0.2, steps=7, momentum=1 / 3, loss="mse")
     return DistilledSet(SPEC, Rows(4), recipe, space="zca_kip", coordinates="rgb", network="convnet-d1-w4", notes={"order": [1, 0]})
 
 
@@ -94,8 +94,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no manifest": (lambda f: (f / MANIFEST).unlink(), "cannot be read"),
     "torn manifest": (lambda f: (f / MANIFEST).write_bytes((f / MANIFEST).read_bytes()[:50]), "cannot be read"),
     "binary manifest": (lambda f: (f / MANIFEST).write_bytes(b"\xff\xfe\x00"), "cannot be read"),
-    "another schema": (lambda f: edit_manifest(f, schema=2), "not of schema 1"),
-    "a list": (lambda f: (f / MANIFEST).write_text("[]"), "not of schema 1"),
+    "another schema": (lambda f: edit_manifest(f, schema=1), "not of schema 2"),
+    "a list": (lambda f: (f / MANIFEST).write_text("[]"), "not of schema 2"),
     "a surplus key": (lambda f: edit_manifest(f, teacher="resnet"), "it differs in teacher"),
     "another data set": (lambda f: edit_manifest(f, dataset="mnist"), "the set is for dataset 'mnist'"),
     "another shape": (lambda f: edit_manifest(f, shape=[1, 2, 4]), "the set is for shape"),
@@ -110,6 +110,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a negative rate": (lambda f: edit_manifest(f, recipe={**RECIPE, "lr": -1.0}), "recipe lr is -1"),
     "half a step": (lambda f: edit_manifest(f, recipe={**RECIPE, "steps": 1.5}), "recipe steps is 1.5"),
     "an unknown optimizer": (lambda f: edit_manifest(f, recipe={**RECIPE, "optimizer": "lion"}), "recipe optimizer is 'lion'"),
+    "an unknown loss": (
+        lambda f: edit_manifest(f, recipe={**RECIPE, "loss": "hinge"}),
+        "recipe loss is 'hinge'; it must be one of cross_entropy, mse",
+    ),
     "text as a rate": (lambda f: edit_manifest(f, recipe={**RECIPE, "lr": "0.1"}), "recipe lr is '0.1'"),
     "coordinates": (lambda f: edit_manifest(f, coordinates="lab"), "coordinates"),
     "notes": (lambda f: edit_manifest(f, notes=[1]), "notes"),
@@ -141,3 +145,10 @@ def test_a_recipe_holds_no_more_than_eight_scalars() -> None:
 
 def test_pixels_count_everything_but_labels() -> None:
     assert Rows(4).pixels == 4 * 6
+
+
+def test_a_rebuilt_config_that_is_not_json_is_rejected(original: DistilledSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original.save(tmp_path)
+    monkeypatch.setattr(Rows, "config", lambda self: {"count": 4, "scale": float("nan")})
+    with pytest.raises(RejectedSet, match="cannot be used: ValueError"):
+        DistilledSet.load(tmp_path, SPEC)
