@@ -18,10 +18,10 @@ from ...judge.protocol import Protocol, get_protocol
 from ...keys import digest
 from ...method import Method, PlanContext, Resolution
 from ...prerequisite import Need
+from ...prerequisite_store import PrerequisiteStore, ensure, resolve
 from ...recipes import ResolvedRecipe, check_fields, resolve_recipe
 from ...record import SCHEMA, Cell, Kind, Record
 from ...registry import DATASETS, METHODS, UNAVAILABLE
-from ..prerequisites import PrerequisiteStore, builder, ensure
 from ..settings import RunSettings
 from .codehash import code_hash
 from .selection import Selection, parse_selections
@@ -257,7 +257,7 @@ class Planner:
 
     def _announced(self, need: Need, data_hash: str) -> dict[str, Any]:
         """Return a prerequisite as the record lists it; its cost is known once it is built."""
-        return {"name": need.name, "config": dict(need.config), "seed": need.seed, "key": builder(need).key(need.seed, data_hash)}
+        return {"name": need.name, "config": dict(need.config), "seed": need.seed, "key": resolve(need).key(need.seed, data_hash)}
 
     def _full_data(self, dataset: Dataset, data_hash: str, protocol: Protocol) -> PlannedCell:
         """Plan the full-data line: students trained on all of the training split, with the first seed."""
@@ -283,7 +283,7 @@ class Planner:
 
     def _code_hash(self, method: Method, resolution: Resolution) -> str:
         """Hash the program text of the method, of its chosen parts, and of the prerequisites it needs."""
-        return code_hash(*method.code(), *(type(builder(need)) for need in resolution.needs))
+        return code_hash(*method.code(), *(type(resolve(need)) for need in resolution.needs))
 
 
 def distil_key(cell: Cell) -> str:
