@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,6 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from .data import Spec
 from .errors import RejectedSet
+from .files import replacing, write_text
+from .keys import plain, readable_json
 from .parameterization import Parameterization
 from .registry import PARAMETERIZATIONS
 
@@ -99,14 +100,10 @@ class DistilledSet:
 
     def save(self, folder: Path) -> None:
         """Write ``tensors.safetensors`` and ``manifest.json`` into ``folder``, the manifest last and atomically."""
-        folder.mkdir(parents=True, exist_ok=True)
         tensors = {key: t.detach().cpu().contiguous().clone() for key, t in self.parameterization.state_dict().items()}
-        scratch = folder / f".{TENSORS}.{os.getpid()}"
-        save_file(tensors, scratch)
-        os.replace(scratch, folder / TENSORS)
-        scratch = folder / f".{MANIFEST}.{os.getpid()}"
-        scratch.write_text(json.dumps(self.manifest(), indent=1, sort_keys=True, allow_nan=False) + "\n")
-        os.replace(scratch, folder / MANIFEST)
+        with replacing(folder / TENSORS) as scratch:
+            save_file(tensors, scratch)
+        write_text(folder / MANIFEST, readable_json(self.manifest()))
 
     def manifest(self) -> dict[str, Any]:
         """Return everything but the tensors as plain JSON."""
@@ -193,12 +190,13 @@ def _rebuild(manifest: dict[str, Any], folder: Path, spec: Spec) -> Parameteriza
         raise RejectedSet(f"the set was written by version {manifest['version']} of '{name}', installed is version {kind.version}")
     try:
         parameterization = kind.from_config(manifest["config"], spec)
+        config = plain(parameterization.config())
     except Exception as error:
         # The decoder's own code reads a file that anybody may have written; whatever it trips over, the set is unfit.
         raise RejectedSet(f"the config of parameterization '{name}' cannot be used: {type(error).__name__}: {error}") from error
     for what, said, true in (
         ("roles", manifest["roles"], dict(kind.roles)),
-        ("config", manifest["config"], json.loads(json.dumps(parameterization.config()))),
+        ("config", manifest["config"], config),
     ):
         if said != true:
             raise RejectedSet(f"the manifest's {what} of parameterization '{name}' are not those of the rebuilt object")

@@ -7,6 +7,8 @@ import math
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from .keys import readable_json
+
 SCHEMA = 1
 
 Status = Literal["ok", "refused", "rejected", "failed", "timeout", "oom", "interrupted"]
@@ -128,7 +130,7 @@ class Record:
         Raises:
             ValueError: a number is not finite; a record never holds NaN.
         """
-        return json.dumps(asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n"
+        return readable_json(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Record:

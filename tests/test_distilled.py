@@ -141,3 +141,10 @@ def test_a_recipe_holds_no_more_than_eight_scalars() -> None:
 
 def test_pixels_count_everything_but_labels() -> None:
     assert Rows(4).pixels == 4 * 6
+
+
+def test_a_rebuilt_config_that_is_not_json_is_rejected(original: DistilledSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original.save(tmp_path)
+    monkeypatch.setattr(Rows, "config", lambda self: {"count": 4, "scale": float("nan")})
+    with pytest.raises(RejectedSet, match="cannot be used: ValueError"):
+        DistilledSet.load(tmp_path, SPEC)

@@ -1,9 +1,10 @@
-"""Canonical JSON: equal content, equal key; anything that is not plain JSON is refused."""
+"""JSON: equal content, equal key; readable files; anything that is not plain JSON is refused."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,15 +12,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.keys import canonical_json, digest
+from bench.keys import canonical_json, digest, plain, readable_json
 
 scalars = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
-plain = st.recursive(
+values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4), max_leaves=12
 )
 
 
-@given(plain)
+@given(values)
 def test_it_is_json_with_the_same_content(value: object) -> None:
     assert json.loads(canonical_json(value)) == value
 
@@ -61,3 +62,33 @@ def test_numbers_that_are_not_finite_are_refused(value: object) -> None:
 def test_other_types_are_refused(value: object) -> None:
     with pytest.raises(TypeError):
         canonical_json(value)
+
+
+def test_readable_text_is_sorted_has_lines_and_ends_with_one() -> None:
+    assert readable_json({"b": (1, 0.5), "a": "é"}) == '{\n "a": "\\u00e9",\n "b": [\n  1,\n  0.5\n ]\n}\n'
+
+
+@given(values)
+def test_readable_text_keeps_the_content(value: object) -> None:
+    assert json.loads(readable_json(value)) == value
+
+
+@given(values)
+def test_plain_values_are_what_a_file_would_give_back(value: object) -> None:
+    assert plain(value) == json.loads(readable_json(value)) == value
+
+
+def test_plain_turns_tuples_into_lists_all_through_and_copies() -> None:
+    inner = [1]
+    found = plain({"a": (1, (2.0, inner))})
+    assert found == {"a": [1, [2.0, [1]]]}
+    inner.append(2)
+    assert found == {"a": [1, [2.0, [1]]]}
+
+
+@pytest.mark.parametrize("convert", [readable_json, plain])
+def test_no_file_and_no_record_holds_nan_or_a_foreign_type(convert: Callable[[object], object]) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        convert({"accuracy": math.nan})
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        convert([torch.tensor(1)])

@@ -77,7 +77,7 @@ BELOW = {
     "report": {"report"},
     "top": {"nouns", "nn", "judge", "sweep", "report", "top"},
 }
-REPORT_READS = {"bench.record", "bench.errors", "bench.keys", "bench.budget"}
+REPORT_READS = {"bench.record", "bench.errors", "bench.keys", "bench.budget", "bench.files"}
 
 
 @pytest.mark.parametrize("file", sources("bench"), ids=module_name)

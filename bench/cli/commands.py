@@ -18,8 +18,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import BenchError, did_you_mean
+from ..files import write_text
 from ..sweep.settings import RunSettings, config_text
-from ..sweep.store import Store, write_atomically
+from ..sweep.store import Store
 from . import settings as flags
 from .arguments import COMMANDS, parser_for, program
 from .settings import READERS
@@ -185,7 +186,7 @@ def _sweep(settings: RunSettings, parsed: argparse.Namespace) -> int:
     print(estimate.summary(estimates, slots), flush=True)
     if parsed.dry_run:
         return OK
-    write_atomically(store.out / "run.yaml", config_text(settings))
+    write_text(store.out / "run.yaml", config_text(settings))
     for record in renamed:
         store.write(record)
     finished = _execute(settings, plan, store, estimates, slots, devices)

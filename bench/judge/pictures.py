@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from ..data import Spec
 from ..distilled import DistilledSet
+from ..files import replacing
 from ..parameterization import Canvas
 from ..space import Space
 
@@ -38,12 +38,10 @@ def write_pictures(distilled: DistilledSet, space: Space, folder: Path, stem: st
     """
     with torch.no_grad():
         figure = _canvas_figure(distilled, space) if isinstance(distilled.parameterization, Canvas) else _grid_figure(distilled, space)
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{stem}.png"
-    scratch = folder / f".{stem}.{os.getpid()}.png"
     FigureCanvasAgg(figure)
-    figure.savefig(scratch, dpi=_DPI, metadata={"Software": None})
-    os.replace(scratch, path)
+    with replacing(path) as scratch:
+        figure.savefig(scratch, dpi=_DPI, metadata={"Software": None})
     return [str(path)]
 
 

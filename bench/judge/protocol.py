@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from ..errors import BenchError, unknown_name
-from ..keys import digest
+from ..keys import digest, plain
 
 #: ``Protocol.network``: the set's own network, or the data set's default where the set names none.
 OWN_NETWORK = ""
@@ -116,9 +116,8 @@ class Protocol:
 
     def choices(self) -> dict[str, Any]:
         """Return every choice as plain JSON."""
-        plain = _jsonable(asdict(self))
-        assert isinstance(plain, dict)  # asdict gives one
-        return plain
+        choices: dict[str, Any] = plain(asdict(self))
+        return choices
 
     @property
     def hash(self) -> str:
@@ -132,13 +131,6 @@ class Protocol:
     def steps_at(self, steps: int) -> list[int]:
         """Return the numbers of steps at which a student of ``steps`` steps is scored, ascending, the last being all."""
         return sorted({max(1, round(fraction * steps)) for fraction in self.checkpoints})
-
-
-def _jsonable(value: Any) -> Any:
-    """Turn tuples into lists all through, as JSON has no tuples."""
-    if isinstance(value, dict):
-        return {key: _jsonable(item) for key, item in value.items()}
-    return [_jsonable(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 PROTOCOLS: dict[str, Protocol] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from ..data import Spec, Split
 from ..errors import unknown_name
+from ..files import replacing
 from ..keys import digest
 from ..space import Space
 
@@ -144,8 +144,6 @@ def fit_space(name: str, train: Split, cache: Path | None = None, data_hash: str
     if file.is_file():
         return kind.from_tensors(load_file(file))
     space = kind.fit(train)
-    cache.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_suffix(f".{os.getpid()}.tmp")
-    save_file({key: value.contiguous() for key, value in space.tensors().items()}, scratch)
-    os.replace(scratch, file)
+    with replacing(file) as scratch:
+        save_file({key: value.contiguous() for key, value in space.tensors().items()}, scratch)
     return space

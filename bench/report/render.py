@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ..files import write_bytes
 from ..record import Record
 from .curves import curves_csv, curves_markdown
 from .leaderboard import leaderboard
@@ -37,7 +37,7 @@ def render(records: Iterable[Record], out: Path, warnings: Sequence[str] = ()) -
         **plots,
     }
     for name, content in files.items():
-        _write(out / name, content)
+        write_bytes(out / name, content)
     _drop_outgrown(sections, plots, out)
     return [out / name for name in files]
 
@@ -64,13 +64,3 @@ def _drop_outgrown(sections: Sequence[Section], plots: Mapping[str, bytes], out:
 
 def _plot_path(section: Section, kind: str) -> str:
     return f"plots/{section.slug}.{kind}"
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        scratch.write_bytes(content)
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)

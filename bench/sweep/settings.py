@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import yaml
+
+from ..keys import plain
 
 Overrides = dict[str, dict[str, Any]]
 
@@ -58,6 +59,5 @@ def config_text(settings: RunSettings) -> str:
     for item in fields(settings):
         value = getattr(settings, item.name)
         if value is not None and value is not False and value not in ((), {}):
-            # Through JSON, so that tuples become plain lists.
-            values[item.name.replace("_", "-")] = json.loads(json.dumps(value))
+            values[item.name.replace("_", "-")] = plain(value)  # YAML would write a tuple with a tag
     return "# Re-create this run with: --config run.yaml\n" + yaml.safe_dump(values, sort_keys=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BenchError
+from ..files import write_text
 from ..record import Record
 
 
@@ -66,7 +67,7 @@ class Store:
 
     def write(self, record: Record) -> None:
         """Write a record so that a reader sees the old one or the new one, never half of it."""
-        write_atomically(self.record_file(record.key), record.to_json())
+        write_text(self.record_file(record.key), record.to_json())
 
     def read(self, key: str) -> Record | None:
         """Return one record, or ``None`` if there is none that can be read."""
@@ -134,14 +135,3 @@ def _move_aside(file: Path, really: bool) -> str:
     except OSError:
         return "it is ignored"
     return f"it is set aside as {target.name} and its cell runs again"
-
-
-def write_atomically(file: Path, text: str) -> None:
-    """Write ``text`` to a scratch file, push it to the disk, and rename it over ``file``."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    with scratch.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(scratch, file)

@@ -14,10 +14,11 @@ import os
 import platform
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from ...files import replacing
 
 SOURCE = Path(__file__).with_name("kernels.cpp")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-ffp-contract=fast", "-fPIC", "-shared")
@@ -71,10 +72,8 @@ def _built(compiler: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / "build.lock"):
         if not target.is_file():
-            with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                made = Path(scratch) / target.name
-                subprocess.run([compiler, *FLAGS, str(SOURCE), "-o", str(made)], check=True, capture_output=True, timeout=600)
-                made.replace(target)
+            with replacing(target) as scratch:
+                subprocess.run([compiler, *FLAGS, str(SOURCE), "-o", str(scratch)], check=True, capture_output=True, timeout=600)
     return target
 
 

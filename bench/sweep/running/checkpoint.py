@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from ...files import replacing
 
 _EVERY = 30.0  # seconds
 
@@ -59,11 +60,9 @@ class CheckpointFile:
             return
         about = {"code_hash": self.code_hash, "seconds": self.seconds_before + now - self._started, "calls": self.calls_before + calls}
         tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        scratch = self.file.with_name(f".{self.file.name}.{os.getpid()}.tmp")
-        # All in one metadata key, because the order of several is not fixed.
-        save_file(tensors, scratch, metadata={"ddbench": json.dumps(about)})
-        os.replace(scratch, self.file)
+        with replacing(self.file) as scratch:
+            # All in one metadata key, because the order of several is not fixed.
+            save_file(tensors, scratch, metadata={"ddbench": json.dumps(about)})
         self._written = time.monotonic()
 
     def discard(self) -> None:

@@ -7,7 +7,6 @@ A payload is plain JSON, so that any way of starting processes can carry it:
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import time
@@ -22,14 +21,16 @@ from ...budget import Budget, BudgetRequest
 from ...data import DataOptions, Dataset, SplitName, load_dataset
 from ...distilled import DistilledSet
 from ...errors import BenchError, RejectedSet
+from ...files import write_text
 from ...guard import guarded
 from ...judge import Validator, get_protocol, judge_ceiling, judge_set, write_pictures
+from ...keys import readable_json
 from ...method import Task
 from ...nn.convnet import library as native
 from ...nn.spaces import fit_space
 from ...record import Cell, Record
 from ...registry import METHODS, discover
-from ..store import Store, write_atomically
+from ..store import Store
 from .checkpoint import CheckpointFile
 from .environment import peak_memory_mb
 from .rebuild import rebuild_method
@@ -96,7 +97,7 @@ def distil_stage(payload: Payload, report: Report) -> dict[str, Any]:
         "computed": computed,
         "environment": payload["environment"],
     }
-    write_atomically(folder / "distil.json", json.dumps(info, indent=1, sort_keys=True) + "\n")
+    write_text(folder / "distil.json", readable_json(info))
     checkpoint.discard()
     return {"seconds": round(time.monotonic() - started, 3)}
 
