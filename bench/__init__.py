@@ -1,6 +1,7 @@
 """ddbench: dataset distillation measured in pixels per dataset.
 
-The names below are all that a plugin author needs: ``from bench import METHODS, Method, Task, DistilledSet, ...``.
+The names below are all that a plugin author needs, ``from bench import METHODS, Method, Task, DistilledSet, ...``, and
+all that a notebook needs: ``bench.run_sweep(bench.settings(budgets=[0.3, 1]))``.
 They are looked up on first use, so that ``import bench`` (and with it ``--help`` and ``report``) does not load torch.
 """
 
@@ -35,6 +36,13 @@ _HOMES = {
     "Task": "method",
     "Parameterization": "parameterization",
     "Space": "space",
+    "SweepListener": "sweep.listener",
+    "SweepResult": "library",
+    "judge_set": "library",
+    "load_records": "library",
+    "load_set": "library",
+    "run_sweep": "library",
+    "settings": "library",
 }
 
 __all__ = [*_HOMES, "__version__"]
@@ -54,6 +62,12 @@ if TYPE_CHECKING:
     from .distilled import TrainRecipe as TrainRecipe
     from .errors import BenchError as BenchError
     from .errors import RejectedSet as RejectedSet
+    from .library import SweepResult as SweepResult
+    from .library import judge_set as judge_set
+    from .library import load_records as load_records
+    from .library import load_set as load_set
+    from .library import run_sweep as run_sweep
+    from .library import settings as settings
     from .method import Method as Method
     from .method import PlanContext as PlanContext
     from .method import Resolution as Resolution
@@ -63,6 +77,7 @@ if TYPE_CHECKING:
     from .registry import METHODS as METHODS
     from .registry import PARAMETERIZATIONS as PARAMETERIZATIONS
     from .space import Space as Space
+    from .sweep.listener import SweepListener as SweepListener
 
 
 def __getattr__(name: str) -> Any:

@@ -44,6 +44,11 @@ class Cell:
         sources: where the recipe's values come from.
         reference: the paper of the method.
         outer_steps: outer steps that will be taken (effort included).
+        network: the student network by which the set will be judged. Rows of different networks never share a ranking.
+        unofficial: the images are a copy of the data set that nobody vouches for.
+        parts: what the method is made of: kind of part -> registered name, e.g. ``{"form": "poster"}``.
+        plan: the geometry that was decided while planning.
+        prerequisites: what was built before the cell ran: ``name``, ``key``, ``config``, ``seed`` and ``seconds`` of each.
     """
 
     kind: Kind
@@ -68,6 +73,11 @@ class Cell:
     sources: list[str] = field(default_factory=list)
     reference: str = ""
     outer_steps: int = 0
+    network: str = ""
+    unofficial: bool = False
+    parts: dict[str, str] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
+    prerequisites: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def label(self) -> str:

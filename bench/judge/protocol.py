@@ -7,6 +7,7 @@ another name (``native-v2``), and a test pins the hashes.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -127,6 +128,26 @@ class Protocol:
     def as_json(self) -> dict[str, Any]:
         """Return every choice together with ``name`` and ``hash``, for the cell."""
         return {**self.choices(), "hash": self.hash}
+
+    @classmethod
+    def from_json(cls, choices: Mapping[str, Any]) -> Protocol:
+        """Rebuild the very protocol that ``as_json`` described, whatever of a named one was changed.
+
+        Raises:
+            BenchError: the choices are not those of this version of the suite.
+        """
+        raw = {key: tuple(value) if isinstance(value, list) else value for key, value in choices.items() if key != "hash"}
+        try:
+            common = {key: tuple(value) if isinstance(value, list) else value for key, value in (raw["common"] or {}).items()}
+            raw["common"] = CommonRecipe(**common) if raw["common"] is not None else None
+            found = cls(**{**raw, "ceiling": CeilingRecipe(**raw["ceiling"])})
+        except (KeyError, TypeError) as error:
+            raise BenchError(
+                f"protocol {choices.get('name')} was written by another version of the suite: {error}; plan it again"
+            ) from error
+        if found.hash != choices.get("hash"):
+            raise BenchError(f"protocol {found.name} does not have the choices of its hash {choices.get('hash')}; plan it again")
+        return found
 
     def steps_at(self, steps: int) -> list[int]:
         """Return the numbers of steps at which a student of ``steps`` steps is scored, ascending, the last being all."""
