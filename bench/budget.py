@@ -93,6 +93,28 @@ class Budget:
         """How many full images of every class fit in the budget: 0 below one image per class."""
         return self.images // self.classes
 
+    @property
+    def free_labels(self) -> int:
+        """Label numbers that cost nothing: a row of class values for every full image that fits, and for every class at least.
+
+        Every published set of learned labels fits. What goes beyond is charged like any other stored number: otherwise
+        thousands of rows of labels for images that cost nothing (noise, say) would be storage for free.
+        """
+        return self.classes * max(self.classes, self.images)
+
+    def charged_labels(self, label_numbers: int) -> int:
+        """Return how many of so many stored label numbers are not free."""
+        return max(0, label_numbers - self.free_labels)
+
+    def pixels_beside_labels(self, label_numbers: int, channels: int) -> int:
+        """Return the pixels that are left for images where so many label numbers are stored, 0 if the labels take all.
+
+        Args:
+            label_numbers: label numbers of the whole set, free and charged ones together.
+            channels: colour channels of the data set, as a pixel holds that many numbers.
+        """
+        return max(0, self.pixels - -(-self.charged_labels(label_numbers) // channels))
+
     def effective_ipc(self, used_pixels: int) -> float:
         """Express ``used_pixels`` as images per class; a 153x60 poster of CIFAR-10 gives 0.896..."""
         return used_pixels / (self.classes * self.height * self.width)

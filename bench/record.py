@@ -12,7 +12,7 @@ from .keys import readable_json
 SCHEMA = 1
 
 Status = Literal["ok", "refused", "rejected", "failed", "timeout", "oom", "interrupted"]
-Kind = Literal["contestant", "reference", "ceiling"]
+Kind = Literal["contestant", "reference", "full_data"]
 
 STATUSES: tuple[str, ...] = get_args(Status)
 
@@ -22,11 +22,11 @@ class Cell:
     """One square of the sweep: what is run, with everything resolved. Plain JSON all through.
 
     Attributes:
-        kind: ``contestant``, ``reference`` (the equal-pixel forms of random selection) or ``ceiling`` (full data).
+        kind: ``contestant``, ``reference`` (the equal-pixel forms of random selection) or ``full_data``.
         dataset: registered name.
         data_hash: fingerprint of what contestants and validation see.
         split: ``dev`` or ``paper``.
-        method: registered name; ``full-data`` for the ceiling.
+        method: registered name; ``full-data`` for students trained on the full data.
         variant: the bracketed parameters as typed, without brackets, e.g. ``order=random``, or empty.
         aliases: other variants that resolve to this very cell.
         method_version: the method's version.
@@ -100,8 +100,9 @@ class Record:
         status: see ``Status``.
         reason: one sentence, for every status but ``ok``.
         cell: what was run.
-        audit: what the stored file holds: ``pixels``, ``effective_ipc``, ``image_numbers``, ``label_numbers``,
-            ``other_numbers``, ``recipe_scalars``, ``bytes``, ``images`` (how many it decodes to).
+        audit: what the stored file holds: ``pixels``, ``px_with_labels``, ``effective_ipc``, ``image_numbers``,
+            ``label_numbers``, ``charged_labels``, ``other_numbers``, ``recipe_scalars``, ``bytes``, ``images`` (how many
+            it decodes to).
         scores: every single score, see docs/results.md: ``final`` {step, test: [...], val: [...]}, ``checkpoints``
             [{step, test, val}], ``val_selected`` | null, ``test_best``, ``final_8bit`` {test}, ``n_test``, ``n_val``.
         training: ``network``, ``presented_examples``, ``student_steps`` and ``flops`` of one student.

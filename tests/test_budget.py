@@ -101,3 +101,28 @@ def test_nothing_is_not_a_budget(text: str) -> None:
 def test_a_budget_below_one_pixel_is_refused() -> None:
     with pytest.raises(BenchError, match="gives no pixel on 2 classes of 8x8"):
         BudgetRequest.parse("0.001").resolve(2, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("ipc", "free"),
+    [("0.3", 10 * 10), ("1", 10 * 10), ("1.99", 10 * 19), ("50", 10 * 500)],
+)
+def test_free_labels_are_a_row_for_every_full_image_and_for_every_class_at_least(ipc: str, free: int) -> None:
+    assert BudgetRequest.parse(ipc).resolve(10, 32, 32).free_labels == free
+
+
+def test_labels_take_pixels_from_the_first_number_that_is_not_free() -> None:
+    budget = BudgetRequest.parse("0.3").resolve(10, 8, 8)
+    assert [budget.charged_labels(numbers) for numbers in (0, 100, 101, 400)] == [0, 0, 1, 300]
+    assert [budget.pixels_beside_labels(numbers, 1) for numbers in (0, 100, 101, 291, 292, 400)] == [192, 192, 191, 1, 0, 0]
+    assert [budget.pixels_beside_labels(numbers, 3) for numbers in (100, 101, 103, 104)] == [192, 191, 191, 190]
+
+
+@given(shapes, st.integers(1, 10**7), st.integers(0, 10**7), st.sampled_from([1, 3]))
+def test_images_and_labels_fill_the_budget_and_never_exceed_it(
+    shape: tuple[int, int, int], pixels: int, labels: int, channels: int
+) -> None:
+    budget = BudgetRequest.parse(f"{pixels}px").resolve(*shape)
+    left, charged = budget.pixels_beside_labels(labels, channels), budget.charged_labels(labels)
+    stored = -(-(channels * left + charged) // channels)  # as the audit counts a set that uses all of it
+    assert stored == pixels or (left == 0 and stored > pixels)

@@ -45,7 +45,7 @@ def command(record: Record, store: Store, program: str) -> str:
     """Return the command that makes exactly this cell again, set and score."""
     cell = record.cell
     words = [program]
-    if cell.kind != "ceiling":
+    if cell.kind != "full_data":
         words += ["--methods", cell.label, "--budgets", str(cell.budget["requested"]), "--no-reference"]
     words += ["--datasets", cell.dataset, "--seeds", f"{cell.seed},", "--students", str(cell.protocol.get("students", ""))]
     words += ["--protocol", str(cell.protocol.get("name", "")), "--split", cell.split, "--effort", f"{cell.effort:g}"]

@@ -15,8 +15,8 @@ _HOMES = {
     "Judgement": "evaluate",
     "judge_set": "evaluate",
     "validation_accuracy": "evaluate",
-    "CeilingJudgement": "ceiling",
-    "judge_ceiling": "ceiling",
+    "FullDataJudgement": "full_data",
+    "judge_full_data": "full_data",
     "eight_bit": "quantize",
     "Validator": "validation",
     "write_pictures": "pictures",
@@ -25,11 +25,11 @@ _HOMES = {
 __all__ = [*_HOMES]
 
 if TYPE_CHECKING:
-    from .ceiling import CeilingJudgement as CeilingJudgement
-    from .ceiling import judge_ceiling as judge_ceiling
     from .evaluate import Judgement as Judgement
     from .evaluate import judge_set as judge_set
     from .evaluate import validation_accuracy as validation_accuracy
+    from .full_data import FullDataJudgement as FullDataJudgement
+    from .full_data import judge_full_data as judge_full_data
     from .pictures import write_pictures as write_pictures
     from .protocol import PROTOCOLS as PROTOCOLS
     from .protocol import Protocol as Protocol

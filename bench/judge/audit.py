@@ -45,6 +45,8 @@ class Examination:
 def audit(distilled: DistilledSet, budget: Budget) -> dict[str, Any]:
     """Count a set that was loaded from disk: ``pixels``, ``effective_ipc``, numbers of each role, bytes, images.
 
+    Labels beyond ``budget.free_labels`` are charged like the other numbers.
+
     Raises:
         RejectedSet: a rule is broken; one sentence says which one and by how much.
     """
@@ -70,7 +72,6 @@ def examine(distilled: DistilledSet, budget: Budget) -> Examination:
     _check_same(batch, decode_closed(first.parameterization), "decoding the set twice gives different images")
     _check_same(batch, decode_closed(rebuilt(distilled).parameterization), "the set decodes differently after it is rebuilt")
     counts["images"] = len(batch.images)
-    _check_labels(counts, distilled)
     probe(first, batch)
     return Examination(counts, batch)
 
@@ -129,19 +130,28 @@ def _count(tensors: Mapping[str, Tensor], distilled: DistilledSet, budget: Budge
     spec, roles = distilled.spec, type(distilled.parameterization).roles
     numbers = {role: sum(t.numel() for key, t in tensors.items() if roles[key] == role) for role in _ROLES}
     numbers["other"] += surplus_numbers(distilled.parameterization.config(), spec.classes)
-    pixels = -(-(numbers["image"] + numbers["other"]) // spec.channels)
+    charged = budget.charged_labels(numbers["label"])
+    pixels = _pixels(numbers["image"] + numbers["other"] + charged, spec.channels)
     if pixels > budget.pixels:
-        raise RejectedSet(f"the set stores {pixels} pixel-equivalents; the budget of {budget.requested} allows {budget.pixels}")
+        labels = f", {charged} of its {numbers['label']} label numbers included ({budget.free_labels} are free)" if charged else ""
+        raise RejectedSet(f"the set stores {pixels} pixel-equivalents{labels}; the budget of {budget.requested} allows {budget.pixels}")
     scalars = distilled.recipe.scalars()
     return {
         "pixels": pixels,
+        "px_with_labels": _pixels(sum(numbers.values()), spec.channels),
         "effective_ipc": budget.effective_ipc(pixels),
         "image_numbers": numbers["image"],
         "label_numbers": numbers["label"],
+        "charged_labels": charged,
         "other_numbers": numbers["other"],
         "recipe_scalars": scalars,
         "bytes": sum(t.numel() * t.element_size() for t in tensors.values()) + 4 * scalars,
     }
+
+
+def _pixels(numbers: int, channels: int) -> int:
+    """Return the pixels that hold so many numbers; one that is only partly filled counts whole."""
+    return -(-numbers // channels)
 
 
 def _check_batch(batch: Batch, distilled: DistilledSet) -> None:
@@ -174,9 +184,3 @@ def _check_same(one: Batch, other: Batch, found: str) -> None:
 def _check_same_tensors(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> None:
     if set(before) != set(after) or not all(torch.equal(before[key], after[key]) for key in before):
         raise RejectedSet("decoding changes the stored tensors; a decoder only reads them")
-
-
-def _check_labels(counts: Mapping[str, Any], distilled: DistilledSet) -> None:
-    allowed = distilled.spec.classes * max(distilled.spec.classes, counts["images"])
-    if counts["label_numbers"] > allowed:
-        raise RejectedSet(f"the set stores {counts['label_numbers']} label numbers; {counts['images']} images allow {allowed}")

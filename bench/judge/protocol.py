@@ -62,7 +62,7 @@ class CommonRecipe:
 
 
 @dataclass(frozen=True)
-class CeilingRecipe:
+class FullDataRecipe:
     """How students are trained on the full training split, for the full-data line.
 
     Attributes:
@@ -103,7 +103,7 @@ class Protocol:
         network: ``OWN_NETWORK``, ``DEFAULT_NETWORK`` or a network's name.
         val_selection_min: fewest validation images on which a checkpoint may be selected.
         common: the imposed recipe; ``None`` for ``native``.
-        ceiling: the recipe of the full-data line.
+        full_data: the recipe of the full-data line.
     """
 
     name: str
@@ -113,7 +113,7 @@ class Protocol:
     network: str = OWN_NETWORK
     val_selection_min: int = 1000
     common: CommonRecipe | None = None
-    ceiling: CeilingRecipe = field(default_factory=CeilingRecipe)
+    full_data: FullDataRecipe = field(default_factory=FullDataRecipe)
 
     def choices(self) -> dict[str, Any]:
         """Return every choice as plain JSON."""
@@ -123,7 +123,10 @@ class Protocol:
     @property
     def hash(self) -> str:
         """Hexadecimal digits that identify all choices, the number of students included."""
-        return digest(self.choices())
+        hashed = self.choices()
+        # The field had this name when the protocols were released; a better word is not another protocol.
+        hashed["ceiling"] = hashed.pop("full_data")
+        return digest(hashed)
 
     def as_json(self) -> dict[str, Any]:
         """Return every choice together with ``name`` and ``hash``, for the cell."""
@@ -136,22 +139,25 @@ class Protocol:
         Raises:
             BenchError: the choices are not those of this version of the suite.
         """
-        raw = {key: tuple(value) if isinstance(value, list) else value for key, value in choices.items() if key != "hash"}
+        raw = _with_tuples(choices)
         try:
-            common = {key: tuple(value) if isinstance(value, list) else value for key, value in (raw["common"] or {}).items()}
-            raw["common"] = CommonRecipe(**common) if raw["common"] is not None else None
-            found = cls(**{**raw, "ceiling": CeilingRecipe(**raw["ceiling"])})
+            raw["common"] = CommonRecipe(**_with_tuples(raw["common"])) if raw["common"] is not None else None
+            found = cls(**{**raw, "full_data": FullDataRecipe(**raw["full_data"])})
         except (KeyError, TypeError) as error:
-            raise BenchError(
-                f"protocol {choices.get('name')} was written by another version of the suite: {error}; plan it again"
-            ) from error
+            name = choices.get("name")
+            raise BenchError(f"protocol {name} was written by another version of the suite ({error}); start the run again") from error
         if found.hash != choices.get("hash"):
-            raise BenchError(f"protocol {found.name} does not have the choices of its hash {choices.get('hash')}; plan it again")
+            raise BenchError(f"protocol {found.name} does not have the choices of its hash {choices.get('hash')}; start the run again")
         return found
 
     def steps_at(self, steps: int) -> list[int]:
         """Return the numbers of steps at which a student of ``steps`` steps is scored, ascending, the last being all."""
         return sorted({max(1, round(fraction * steps)) for fraction in self.checkpoints})
+
+
+def _with_tuples(choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Undo what JSON did to tuples; the hash is no choice."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in choices.items() if key != "hash"}
 
 
 PROTOCOLS: dict[str, Protocol] = {

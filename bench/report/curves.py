@@ -31,7 +31,7 @@ def curves_csv(sections: Sequence[Section]) -> str:
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for section in sections:
-        for row in [*section.rows(), *([section.ceiling] if section.ceiling else [])]:
+        for row in [*section.rows(), *([section.full_data] if section.full_data else [])]:
             writer.writerow({name: _plain(value) for name, value in _csv_row(section, row).items()})
     return text.getvalue()
 
@@ -111,7 +111,7 @@ def curves_markdown(sections: Sequence[Section]) -> str:
     lines = [
         "# Accuracy against pixels",
         "",
-        "The points of the plots: test accuracy in percent against the pixels a set really stores (all numbers that are not labels, "
+        "The points of the plots: test accuracy in percent against the pixels a set really stores (all numbers but the free labels, "
         "divided by the channels). What the marks mean and how n counts stands in [leaderboard.md](leaderboard.md); "
         "[accuracy_vs_pixels.csv](accuracy_vs_pixels.csv) has every digit.",
         "",
@@ -130,10 +130,10 @@ def _curves_table(section: Section) -> str:
         for row in sorted(line.rows.values(), key=lambda row: (row.audited("pixels") or 0, row.budget_px or 0)):
             if row.final is not None:
                 rows.append(_curve_point(section, row))
-    if section.ceiling and section.ceiling.final:
+    if section.full_data and section.full_data.final:
         # That there is one seed says nothing here: no set was distilled.
-        marks = " ".join(symbol for symbol in marks_of(section.ceiling) if symbol != "‡")
-        rows.append([code(section.ceiling.label), "all", "", "", interval(section.ceiling.final), "", marks])
+        marks = " ".join(symbol for symbol in marks_of(section.full_data) if symbol != "‡")
+        rows.append([code(section.full_data.label), "all", "", "", interval(section.full_data.final), "", marks])
     return markdown_table(headers, rows) if rows else "No scores yet."
 
 

@@ -58,11 +58,11 @@ def _bullets(sentences: Sequence[str]) -> list[str]:
 
 
 def _header(section: Section, rows: Sequence[Row]) -> list[str]:
-    everything = [*rows, *([section.ceiling] if section.ceiling else [])]
+    everything = [*rows, *([section.full_data] if section.full_data else [])]
     records = [record for row in everything for record in row.records]
     return [
         *_students(rows),
-        *_ceiling(section.ceiling),
+        *_full_data(section.full_data),
         *_sizes(rows),
         *_test_error(rows),
         *environment_lines(records),
@@ -74,15 +74,15 @@ def _students(rows: Sequence[Row]) -> list[str]:
     return [f"Students: {', '.join(code(name) for name in networks)}."] if networks else []
 
 
-def _ceiling(ceiling: Row | None) -> list[str]:
-    if ceiling is None:
+def _full_data(full_data: Row | None) -> list[str]:
+    if full_data is None:
         return []
-    if ceiling.final is None:
-        return [f"Full data: not known ({escape(missing(ceiling))})."]
-    students = ceiling.final.n_students
-    over = f"{students} student{'s' * (students != 1)}" if ceiling.final.n_distil == 1 else f"n = {size_of(ceiling.final)}"
-    effort = "" if ceiling.effort == 1 else f", † effort {plain(ceiling.effort)}"
-    return [f"Full data: {interval(ceiling.final)} ({over} trained on all training images{effort})."]
+    if full_data.final is None:
+        return [f"Full data: not known ({escape(missing(full_data))})."]
+    students = full_data.final.n_students
+    over = f"{students} student{'s' * (students != 1)}" if full_data.final.n_distil == 1 else f"n = {size_of(full_data.final)}"
+    effort = "" if full_data.effort == 1 else f", † effort {plain(full_data.effort)}"
+    return [f"Full data: {interval(full_data.final)} ({over} trained on all training images{effort})."]
 
 
 def _sizes(rows: Sequence[Row]) -> list[str]:

@@ -30,7 +30,7 @@ def marks_of(row: Row) -> dict[str, str]:
         "†": f"effort {plain(row.effort)}" if row.effort != 1 else "",
         "‡": "single seed" if len(row.scored) == 1 else "",
         "§": row.adapted if shown else "",
-        "¶": "" if row.tuned or row.kind == "ceiling" or not shown else "untuned",
+        "¶": "" if row.tuned or row.kind == "full_data" or not shown else "untuned",
         "◊": row.external if shown else "",
         "∥": "unofficial copy" if unofficial else "",
         "(stale)": "stale" if row.stale else "",

@@ -119,7 +119,7 @@ def _figure(section: Section, styles: Mapping[str, Style]) -> Figure:
         _draw_line(axes, line, _style_of(line, section, styles))
     _accuracy_axis(axes, section, lines)
     _draw_random(axes, section)
-    _draw_ceiling(axes, section)
+    _draw_full_data(axes, section)
     _legend(axes, section, lines, styles)
     axes.set_title(textwrap.fill(_subtitle(lines), 110), loc="left", fontsize=8, color="#666666", pad=8)
     title = figure.suptitle(section.title, ha="left", fontsize=11, fontweight="bold", color=_INK)
@@ -196,8 +196,8 @@ def _spread(budgets: Sequence[int], span: float) -> list[int]:
 
 def _accuracy_axis(axes: Axes, section: Section, lines: Sequence[Line]) -> None:
     bounds = [bound for line in lines for row in _points(line) for bound in (row.final.bounds or (row.final.mean,) if row.final else ())]
-    if section.ceiling and section.ceiling.final:
-        bounds.append(section.ceiling.final.mean)
+    if section.full_data and section.full_data.final:
+        bounds.append(section.full_data.final.mean)
     low, high = 100 * min(bounds), 100 * max(bounds)
     room = max(0.06 * (high - low), 1.0)
     axes.set_ylim(max(0.0, low - room), min(104.0, high + room))
@@ -222,10 +222,10 @@ def _draw_random(axes: Axes, section: Section) -> None:
     axes.plot(x, y, color="#B5B5B5", linewidth=1.4, zorder=1)
 
 
-def _draw_ceiling(axes: Axes, section: Section) -> None:
-    if section.ceiling is None or section.ceiling.final is None:
+def _draw_full_data(axes: Axes, section: Section) -> None:
+    if section.full_data is None or section.full_data.final is None:
         return
-    accuracy = 100 * section.ceiling.final.mean
+    accuracy = 100 * section.full_data.final.mean
     axes.axhline(accuracy, color=_INK, linewidth=1.0, linestyle=(0, (6, 3)), zorder=1)
 
 
@@ -233,9 +233,9 @@ def _legend(axes: Axes, section: Section, lines: Sequence[Line], styles: Mapping
     entries = [_entry(line, _style_of(line, section, styles)) for line in lines]
     if any(section.strongest_reference(px) for px in section.budgets):
         entries.append((Line2D([], [], color=_BELOW_RANDOM, linewidth=8), "up to the strongest random form"))
-    if section.ceiling and section.ceiling.final:
+    if section.full_data and section.full_data.final:
         dashed = Line2D([], [], color=_INK, linewidth=1.0, linestyle=(0, (6, 3)))
-        entries.append((dashed, f"full data, {percent(section.ceiling.final.mean)} %{_effort(section.ceiling)}"))
+        entries.append((dashed, f"full data, {percent(section.full_data.final.mean)} %{_effort(section.full_data)}"))
     if any(row.adapted for line in lines for row in _points(line)):
         hollow = Line2D([], [], linestyle="", **_marker(Style(_INK, "o"), hollow=True))
         entries.append((hollow, "hollow: whole images, adapted below 1 IPC"))

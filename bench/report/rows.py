@@ -47,7 +47,7 @@ class Row:
     """All records of one method variant x data set x budget x protocol x split x effort. Compared by identity.
 
     Attributes:
-        kind: contestant, reference or ceiling.
+        kind: ``contestant``, ``reference`` or ``full_data``.
         method: registered name.
         variant: bracketed parameters, without brackets, or empty.
         records: one per distillation seed, in the order of seeds.

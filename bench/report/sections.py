@@ -46,7 +46,7 @@ class Section:
         protocol: its name.
         distinction: what tells this section from others of the same names, e.g. the protocol's hash, or empty.
         lines: contestants, then references, best first.
-        ceiling: students trained on the full data, if they were run.
+        full_data: students trained on the full data, if they were run.
     """
 
     dataset: str
@@ -54,7 +54,7 @@ class Section:
     protocol: str
     distinction: str
     lines: tuple[Line, ...]
-    ceiling: Row | None
+    full_data: Row | None
 
     @property
     def title(self) -> str:
@@ -129,11 +129,9 @@ def _build_section(key: tuple[str, ...], records: list[Record], distinction: str
     for record in records:
         cells[_cell_key(record)].append(record)
     rows = [_row(cells[cell_key], newest_code) for cell_key in sorted(cells)]
-    ceilings = sorted((row for row in rows if row.kind == "ceiling"), key=lambda row: (row.final is None, -row.effort, row.label))
-    lines = _lines(row for row in rows if row.kind != "ceiling" and row.budget_px is not None)
-    return Section(
-        dataset=key[0], protocol=key[1], split=key[2], distinction=distinction, lines=lines, ceiling=ceilings[0] if ceilings else None
-    )
+    full = sorted((row for row in rows if row.kind == "full_data"), key=lambda row: (row.final is None, -row.effort, row.label))
+    lines = _lines(row for row in rows if row.kind != "full_data" and row.budget_px is not None)
+    return Section(dataset=key[0], protocol=key[1], split=key[2], distinction=distinction, lines=lines, full_data=full[0] if full else None)
 
 
 def _settings(record: Record) -> dict[str, Any]:

@@ -126,14 +126,6 @@ CHEATS: dict[str, tuple[str, str]] = {
         _with(DECODE="images = images + labels.mean() * images\nlabels = labels.softmax(1)"),
         "labels are not storage for pixels",
     ),
-    "too many labels": (
-        _swapped(
-            "torch.full((count, spec.classes), 1 / spec.classes)",
-            "torch.zeros(20, 10)",
-            DECODE="labels = labels[: self.count, :2].softmax(1)",
-        ),
-        "200 label numbers",
-    ),
     "labels that do not sum to one": (_with(DECODE="labels = labels * 1.5"), "must sum to 1"),
     "negative labels": (_with(DECODE="labels = torch.tensor([[1.5, -0.5]]).expand(self.count, 2)"), "must not be negative"),
     "labels off centre": (_swapped('label_kind = "probabilities"', 'label_kind = "centred"'), "must sum to 0"),

@@ -14,7 +14,7 @@ from registries import restored_registries
 
 from bench import Budget, BudgetRequest, Dataset, DistilledSet, TrainRecipe
 from bench.judge import Protocol
-from bench.judge.protocol import CeilingRecipe, CommonRecipe
+from bench.judge.protocol import CommonRecipe, FullDataRecipe
 from bench.registry import PARAMETERIZATIONS, load_plugin_file
 
 TOY_FILE = str(Path(__file__).with_name("toy.py"))
@@ -59,7 +59,7 @@ def budget(bars: Dataset) -> Budget:
 @pytest.fixture(scope="session")
 def native() -> Protocol:
     """The native protocol with two students."""
-    return Protocol("native-v1", "native", students=2, ceiling=CeilingRecipe(epochs=2, least_examples=0, batch_size=16))
+    return Protocol("native-v1", "native", students=2, full_data=FullDataRecipe(epochs=2, least_examples=0, batch_size=16))
 
 
 @pytest.fixture(scope="session")

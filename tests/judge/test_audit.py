@@ -60,9 +60,11 @@ def judge(distilled: DistilledSet, folder: Path, budget: Budget) -> dict[str, ob
 def test_the_honest_text_passes(tmp_path: Path, bars: Dataset, budget: Budget) -> None:
     assert judge(set_of(HONEST, tmp_path / "plugin", bars), tmp_path / "set", budget) == {
         "pixels": 4 * 64,
+        "px_with_labels": 4 * 64 + 4 * 2,
         "effective_ipc": 2.0,
         "image_numbers": 4 * 64,
         "label_numbers": 4 * 2,
+        "charged_labels": 0,
         "other_numbers": 0,
         "recipe_scalars": 5,
         "bytes": 4 * (4 * 64 + 4 * 2 + 5),
@@ -203,10 +205,70 @@ def test_a_network_of_coordinates_pays_for_its_weights(tmp_path: Path, bars: Dat
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_the_lowest_budget_passes(tmp_path: Path, bars: Dataset) -> None:
-    text = HONEST.replace("self.images = nn.Parameter(torch.zeros(count, *spec.shape))", "self.dots = nn.Parameter(torch.zeros(count))")
-    text = text.replace("self.images, self.labels\n", "self.dots.view(-1, 1, 1, 1).expand(-1, 1, 8, 8), self.labels\n")
-    distilled = set_of(text.replace('"images": "image"', '"dots": "image"'), tmp_path / "plugin", bars, count=2)
+#: Flat images of one pixel each.
+DOTS = (
+    HONEST.replace("torch.zeros(count, *spec.shape)", "torch.zeros(count, spec.channels, 1, 1)")
+    .replace("self.images", "self.dots")
+    .replace("self.dots, self.labels\n", "self.dots.expand(-1, -1, 8, 8), self.labels\n")
+    .replace('"images": "image"', '"dots": "image"')
+)
+
+
+def dots(count: int, folder: Path, dataset: Dataset) -> DistilledSet:
+    """Make a set of ``count`` pixels of different brightness with soft labels."""
+    distilled = set_of(DOTS, folder, dataset, count)
     with torch.no_grad():
-        distilled.parameterization.get_parameter("dots").copy_(torch.tensor([0.3, 0.9]))
-    assert judge(distilled, tmp_path / "set", Budget("2px", 2, 2, 8, 8))["pixels"] == 2
+        stored = distilled.parameterization.get_parameter("dots")
+        stored.copy_(torch.linspace(0.3, 0.9, stored.numel()).view_as(stored))
+    return distilled
+
+
+def test_the_lowest_budget_passes(tmp_path: Path, bars: Dataset) -> None:
+    assert judge(dots(2, tmp_path / "plugin", bars), tmp_path / "set", Budget("2px", 2, 2, 8, 8))["pixels"] == 2
+
+
+def test_labels_beyond_the_free_ones_are_charged_like_pixels(tmp_path: Path, bars: Dataset) -> None:
+    distilled = dots(7, tmp_path / "plugin", bars)
+    counts = judge(distilled, tmp_path / "set", Budget("17px", 17, 2, 8, 8))  # 2 x 2 of 7 x 2 label numbers are free
+    assert (counts["label_numbers"], counts["charged_labels"], counts["other_numbers"]) == (14, 10, 0)
+    assert (counts["pixels"], counts["px_with_labels"]) == (17, 21)
+    words = "stores 17 pixel-equivalents, 10 of its 14 label numbers included (4 are free); the budget of 16px allows 16"
+    with pytest.raises(RejectedSet, match=re.escape(words)):
+        judge(distilled, tmp_path / "set", Budget("16px", 16, 2, 8, 8))
+
+
+def test_one_number_over_is_a_pixel_more(tmp_path: Path, bars: Dataset) -> None:
+    colour = replace(bars, spec=replace(bars.spec, shape=(3, 8, 8)))
+    distilled = dots(4, tmp_path / "plugin", colour)  # 4 x 3 image numbers, and 4 x 2 label numbers of which 4 are charged
+    counts = judge(distilled, tmp_path / "set", Budget("6px", 6, 2, 8, 8))
+    assert counts["image_numbers"] + counts["charged_labels"] == 3 * 5 + 1  # type: ignore[operator]
+    assert (counts["pixels"], counts["px_with_labels"]) == (6, 7)
+    with pytest.raises(RejectedSet, match="stores 6 pixel-equivalents"):
+        judge(distilled, tmp_path / "set", Budget("5px", 5, 2, 8, 8))
+
+
+def test_full_images_of_a_large_budget_have_free_labels(make_set: MakeSet, tmp_path: Path, budget: Budget, bars: Dataset) -> None:
+    text = HONEST.replace("torch.full((count, spec.classes), 1 / spec.classes)", "torch.full((21, 2), 0.5)").replace(
+        "# DECODE", "labels = labels[:4]"
+    )
+    counts = judge(set_of(text, tmp_path / "plugin", bars), tmp_path / "set", budget)
+    assert budget.images == 20
+    assert (counts["charged_labels"], counts["pixels"]) == (2, 4 * 64 + 2)
+
+
+#: Images that cost one pixel in all: waves whose phases a formula scatters, so that students can tell them apart.
+NOISE = (
+    HONEST.replace("torch.zeros(count, *spec.shape)", "torch.ones(1)")
+    .replace("self.images", "self.scale")
+    .replace('"images": "image"', '"scale": "image"')
+    .replace("self.scale, self.labels\n", "self.scale * noise(self.count), self.labels\n")
+    .replace("# PRELUDE", "def noise(count):\n    return torch.sin(torch.arange(count * 64).square() * 0.7).view(count, 1, 8, 8)")
+)
+
+
+def test_a_pixel_does_not_buy_forty_thousand_soft_labels(tmp_path: Path, bars: Dataset) -> None:
+    ten = replace(bars, spec=replace(bars.spec, classes=10, class_names=tuple("0123456789")))
+    distilled = set_of(NOISE, tmp_path / "plugin", ten, count=4000)
+    words = "stores 39901 pixel-equivalents, 39900 of its 40000 label numbers included (100 are free); the budget of 1px allows 1"
+    with pytest.raises(RejectedSet, match=re.escape(words)):
+        judge(distilled, tmp_path / "set", Budget("1px", 1, 10, 8, 8))

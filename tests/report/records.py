@@ -90,6 +90,8 @@ def reference(form: str, accuracies: list[float], ipc: float = 1.0, **changes: A
     return seeds(accuracies, "random", ipc, **{"kind": "reference", "variant": f"images={form}", **changes})
 
 
-def ceiling(accuracy: float = 0.97, **changes: Any) -> Record:
+def full_data(accuracy: float = 0.97, **changes: Any) -> Record:
     budget = {"requested": "full", "pixels": None, "ipc": None}
-    return make_record(accuracy, cell=make_cell("full-data", **{"kind": "ceiling", "budget": budget, "tuned": False, **changes}), audit={})
+    return make_record(
+        accuracy, cell=make_cell("full-data", **{"kind": "full_data", "budget": budget, "tuned": False, **changes}), audit={}
+    )

@@ -6,7 +6,7 @@ import csv
 import io
 
 import pytest
-from report.records import ceiling, make_cell, make_record, reference, seeds
+from report.records import full_data, make_cell, make_record, reference, seeds
 
 from bench.report.curves import curves_csv, curves_markdown
 from bench.report.ranking import gain_over_random
@@ -78,7 +78,7 @@ def test_a_copy_names_its_original():
 
 
 def test_the_full_data_is_a_row_without_a_budget():
-    row = rows_of([*seeds([0.5]), ceiling(0.97)])[-1]
+    row = rows_of([*seeds([0.5]), full_data(0.97)])[-1]
     assert (row["method"], row["budget_px"], row["used_px"]) == ("full-data", "", "")
     assert float(row["accuracy"]) == pytest.approx(0.97)
 
@@ -88,7 +88,7 @@ def test_commas_and_quotes_survive():
 
 
 def test_the_markdown_lists_each_curve_by_used_pixels():
-    records = [*seeds([0.8, 0.8], ipc=1), *seeds([0.5, 0.5], ipc=0.3), *reference("tiles", [0.25, 0.25], ipc=0.3), ceiling(0.97)]
+    records = [*seeds([0.8, 0.8], ipc=1), *seeds([0.5, 0.5], ipc=0.3), *reference("tiles", [0.25, 0.25], ipc=0.3), full_data(0.97)]
     records.append(make_record(status="refused", cell=make_cell("mtt")))
     lines = [line for line in curves_markdown(build_sections(records)).splitlines() if line.startswith("| `")]
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
@@ -104,7 +104,7 @@ def test_the_markdown_lists_each_curve_by_used_pixels():
 
 
 def test_the_markdown_marks_full_data_at_another_effort():
-    (line,) = [line for line in curves_markdown(build_sections([ceiling(0.6, effort=0.01)])).splitlines() if "full-data" in line]
+    (line,) = [line for line in curves_markdown(build_sections([full_data(0.6, effort=0.01)])).splitlines() if "full-data" in line]
     assert [cell.strip() for cell in line.split("|")][-2] == "†"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from report.records import ceiling, make_cell, make_record, reference, seeds
+from report.records import full_data, make_cell, make_record, reference, seeds
 
 from bench.report.leaderboard import leaderboard
 from bench.report.sections import build_sections
@@ -72,13 +72,13 @@ def test_n_is_said_once_where_it_is_uniform_and_per_cell_where_not():
 
 
 def test_the_header_says_test_size_its_error_and_the_full_data():
-    text = text_of([*seeds([0.5, 0.5, 0.5]), ceiling(0.97)])
+    text = text_of([*seeds([0.5, 0.5, 0.5]), full_data(0.97)])
     assert "400 test images: their own standard error (2.5 points at 50.0 %" in text
     assert "Full data: 97.0 ± 12.7 (2 students trained on all training images)." in text
 
 
-def test_a_failed_ceiling_says_why():
-    text = text_of([*seeds(BEST), make_record(status="oom", reason="too big", cell=ceiling().cell, audit={}, log="")])
+def test_full_data_that_failed_says_why():
+    text = text_of([*seeds(BEST), make_record(status="oom", reason="too big", cell=full_data().cell, audit={}, log="")])
     assert "Full data: not known (oom, seed 0 of full-data: too big)." in text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import matplotlib
 import pytest
 from matplotlib.collections import PolyCollection
-from report.records import ceiling, make_cell, make_record, reference, seeds
+from report.records import full_data, make_cell, make_record, reference, seeds
 
 from bench.report.plots import _figure, _spread, draw_section, method_styles
 from bench.report.sections import build_sections
@@ -23,12 +23,12 @@ def legend_of(records) -> list[str]:
 
 
 def test_every_line_with_a_score_is_in_the_legend():
-    records = [*seeds(BEST), *reference("tiles", [0.5, 0.6, 0.7]), ceiling(0.97), make_record(status="refused", cell=make_cell("mtt"))]
+    records = [*seeds(BEST), *reference("tiles", [0.5, 0.6, 0.7]), full_data(0.97), make_record(status="refused", cell=make_cell("mtt"))]
     assert legend_of(records) == ["podd", "random[images=tiles]", "up to the strongest random form", "full data, 97.0 %"]
 
 
 def test_full_data_at_another_effort_says_so_in_the_legend():
-    assert legend_of([*seeds(BEST), ceiling(0.6, effort=0.01)])[-1] == "full data, 60.0 % (effort 0.01)"
+    assert legend_of([*seeds(BEST), full_data(0.6, effort=0.01)])[-1] == "full data, 60.0 % (effort 0.01)"
 
 
 def test_points_lie_at_used_pixels_and_percent():

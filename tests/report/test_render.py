@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from report.records import ceiling, make_cell, make_record, protocol, reference, seeds
+from report.records import full_data, make_cell, make_record, protocol, reference, seeds
 
 from bench.record import Record
 from bench.report import render
@@ -25,7 +25,7 @@ def records() -> list[Record]:
         *reference("tiles", [0.3, 0.31, 0.32], ipc=0.3),
         make_record(status="failed", reason="it broke", cell=make_cell("mtt", seed=1)),
         make_record(status="refused", reason="needs whole images", cell=make_cell("mtt", ipc=0.3)),
-        ceiling(),
+        full_data(),
         *seeds([0.7, 0.71], protocol=protocol("common-v1")),
     ]
 
@@ -86,8 +86,8 @@ def test_without_any_score_there_are_tables_and_no_plot(tmp_path, status):
     assert "no luck" in (tmp_path / "leaderboard.md").read_text()
 
 
-def test_a_ceiling_alone_can_be_rendered(tmp_path):
-    render([ceiling()], tmp_path)
+def test_full_data_alone_can_be_rendered(tmp_path):
+    render([full_data()], tmp_path)
     assert "No method has been run here yet." in (tmp_path / "leaderboard.md").read_text()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from report.records import ceiling, make_cell, make_record, seeds
+from report.records import full_data, make_cell, make_record, seeds
 
 from bench.report.rows import Row, accuracies, has_score, shown_status
 from bench.report.statistics import t_half_width
@@ -85,7 +85,7 @@ def test_network_is_split_into_architecture_and_width():
     assert row([make_record(training={"network": "mlp"})]).arch_and_width == ("mlp", "")
 
 
-def test_the_ceiling_has_no_budget():
-    found = row([ceiling()])
+def test_the_full_data_has_no_budget():
+    found = row([full_data()])
     assert found.budget_px is None
     assert found.budget_ipc is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from report.records import ceiling, make_cell, make_record, protocol, reference, seeds
+from report.records import full_data, make_cell, make_record, protocol, reference, seeds
 
 from bench.report.sections import build_sections
 
@@ -145,14 +145,14 @@ def test_the_strongest_reference_is_that_of_the_same_budget():
     assert section.strongest_reference(320) is None
 
 
-def test_the_ceiling_is_no_line_and_the_one_of_most_effort_counts():
-    section = only([*seeds([0.5]), ceiling(0.8, effort=0.1), ceiling(0.97)])
+def test_the_full_data_is_no_line_and_the_one_of_most_effort_counts():
+    section = only([*seeds([0.5]), full_data(0.8, effort=0.1), full_data(0.97)])
     assert labels(section) == ["podd"]
-    assert section.ceiling.final.mean == pytest.approx(0.97)
+    assert section.full_data.final.mean == pytest.approx(0.97)
 
 
 def test_the_order_of_records_does_not_matter():
-    records = [*seeds([0.5, 0.6]), *seeds([0.7], "b"), *reference("tiles", [0.3, 0.4], aliases=["images=mosaic"]), ceiling()]
+    records = [*seeds([0.5, 0.6]), *seeds([0.7], "b"), *reference("tiles", [0.3, 0.4], aliases=["images=mosaic"]), full_data()]
     expected = [(row.label, row.final.mean, row.same_as) for row in only(records).rows()]
     for seed in range(5):
         random.Random(seed).shuffle(records)

@@ -165,4 +165,4 @@ def test_the_full_data_line_and_the_references(sweep: Sweep, monkeypatch: Any) -
 
     assert main(["--config", str(config), "--out", str(config.parent / "out")]) == 0
     kinds = sorted(json.loads(path.read_text())["cell"]["kind"] for path in (config.parent / "out" / "records").iterdir())
-    assert kinds == ["ceiling", "contestant", "reference"]
+    assert kinds == ["contestant", "full_data", "reference"]

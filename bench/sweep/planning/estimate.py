@@ -72,8 +72,8 @@ class Estimator:
     def __call__(self, planned: PlannedCell) -> Estimate:
         """Estimate one cell."""
         like = [r for r in self.records if r.status == "ok" and r.cell.dataset == planned.cell.dataset and self._same_device(r)]
-        if planned.cell.kind == "ceiling":
-            return self._ceiling(planned, like)
+        if planned.cell.kind == "full_data":
+            return self._full_data(planned, like)
         distil, source = self._distil(planned, [r for r in like if r.cell.method == planned.cell.method])
         judge = _median(_closest([r for r in like if r.cell.protocol.get("hash") == self.plan.protocol.hash], planned), _judge_seconds)
         if judge is None:
@@ -121,12 +121,12 @@ class Estimator:
         except Exception:
             return method, None  # an estimate is a courtesy of the plugin; a broken one must not stop the run
 
-    def _ceiling(self, planned: PlannedCell, like: list[Record]) -> Estimate:
-        same = [r for r in like if r.cell.kind == "ceiling" and r.cell.protocol.get("hash") == self.plan.protocol.hash]
+    def _full_data(self, planned: PlannedCell, like: list[Record]) -> Estimate:
+        same = [r for r in like if r.cell.kind == "full_data" and r.cell.protocol.get("hash") == self.plan.protocol.hash]
         if same := [r for r in same if r.cell.effort == planned.cell.effort]:
             return Estimate(0.0, _median(same, _judge_seconds), "records")
         dataset = self.plan.datasets[planned.cell.dataset]
-        return Estimate(0.0, ceiling_flops(dataset, self.plan.protocol, planned.cell.effort) / self._rate(dataset.spec), "arithmetic")
+        return Estimate(0.0, full_data_flops(dataset, self.plan.protocol, planned.cell.effort) / self._rate(dataset.spec), "arithmetic")
 
     def _rate(self, spec: Spec) -> float:
         if spec.name not in self._rates:
@@ -156,11 +156,11 @@ def _median(records: list[Record], read: Callable[[Record], float]) -> float | N
     return statistics.median(read(record) for record in records) if records else None
 
 
-def ceiling_flops(dataset: Dataset, protocol: Protocol, effort: float) -> float:
+def full_data_flops(dataset: Dataset, protocol: Protocol, effort: float) -> float:
     """Count the arithmetic of the full-data line: forward and backward passes of all students over all epochs."""
     network = build_network(default_network(dataset.spec), dataset.spec)
     students = protocol.students if ensemble_mode(network) == "grouped" else 1
-    presented = len(dataset.train) * max(1.0, protocol.ceiling.epochs * effort)
+    presented = len(dataset.train) * max(1.0, protocol.full_data.epochs * effort)
     return 3.0 * flops_per_image(network, dataset.spec) * presented * students
 
 

@@ -178,7 +178,7 @@ class Planner:
                 for seed in self.settings.seeds:
                     yield self._planned(choice, context, protocol, seed)
         if not self.settings.no_reference:
-            yield self._ceiling(dataset, data_hash, protocol)
+            yield self._full_data(dataset, data_hash, protocol)
 
     def _choose(self, kind: Kind, selection: Selection, context: PlanContext) -> _Choice:
         method_class = METHODS[selection.name]
@@ -238,11 +238,11 @@ class Planner:
             planned.state, planned.reason = "failed", choice.failure
         return planned
 
-    def _ceiling(self, dataset: Dataset, data_hash: str, protocol: Protocol) -> PlannedCell:
+    def _full_data(self, dataset: Dataset, data_hash: str, protocol: Protocol) -> PlannedCell:
         """Plan the full-data line: students trained on all of the training split, with the first seed."""
         spec, count = dataset.spec, len(dataset.train)
         cell = Cell(
-            kind="ceiling",
+            kind="full_data",
             dataset=spec.name,
             data_hash=data_hash,
             split=self.settings.split,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import RejectedSet
-from ...judge import judge_ceiling, judge_set, write_pictures
+from ...judge import judge_full_data, judge_set, write_pictures
 from ...nn.convnet import library as native
 from ...record import Cell, Record, mean
 from .environment import peak_memory_mb
@@ -36,7 +36,7 @@ def judge_stage(payload: Payload, report: Report) -> dict[str, Any]:
         started=started_at,
         log=payload.log,
     )
-    if opened.cell.kind == "ceiling":
+    if opened.cell.kind == "full_data":
         _judge_full_data(record, opened, report)
     else:
         _judge_distilled(record, opened, report)
@@ -86,7 +86,7 @@ def _judge_distilled(record: Record, opened: Opened, report: Report) -> None:
 
 def _judge_full_data(record: Record, opened: Opened, report: Report) -> None:
     cell = record.cell
-    judgement = judge_ceiling(
+    judgement = judge_full_data(
         opened.dataset,
         opened.protocol,
         cell.seed,

@@ -64,7 +64,7 @@ def test_every_cell_on_an_unofficial_copy_says_so(make: Callable[..., Plan], mon
     monkeypatch.setattr(planning, "load_dataset", lambda *arguments: replace(load_dataset(*arguments), official=False))
     copied = make(no_reference=False)
     assert keys(copied) == keys(official)
-    assert {planned.cell.kind for planned in copied.cells} == {"contestant", "reference", "ceiling"}
+    assert {planned.cell.kind for planned in copied.cells} == {"contestant", "reference", "full_data"}
 
     def marked(planned: PlannedCell) -> bool:
         cell = planned.cell
@@ -118,11 +118,11 @@ def test_references_and_the_full_data_line_come_with_every_sweep(make: Callable[
         ("contestant", "", 5),
         ("reference", "take=1", 4),
         ("reference", "take=1", 5),
-        ("ceiling", "", 4),
+        ("full_data", "", 4),
     ]
     # Who asks for a reference form by name gets the reference.
     plan = make(no_reference=False, methods=("toy_mean[take=1]",))
-    assert [p.cell.kind for p in plan.cells] == ["reference", "ceiling"]
+    assert [p.cell.kind for p in plan.cells] == ["reference", "full_data"]
 
 
 def test_a_refusal_is_a_cell_and_nothing_but_refusals_is_an_error(make: Callable[..., Plan]) -> None:

@@ -17,14 +17,14 @@ from ..nn.spaces import fit_space
 from ..nn.students import StudentStreams, train_students
 from ..space import Space
 from .evaluate import OnProgress, Progress, count_training, network_name
-from .protocol import CeilingRecipe, Protocol
+from .protocol import FullDataRecipe, Protocol
 from .scores import accuracies, tabulate
 
 _CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class CeilingJudgement:
+class FullDataJudgement:
     """What full data reaches; the fields are those of ``Judgement``, as far as there is no distilled set.
 
     Attributes:
@@ -63,7 +63,7 @@ class _RealImages:
         return Batch(images, labels.to(self.device))
 
 
-def judge_ceiling(
+def judge_full_data(
     dataset: Dataset,
     protocol: Protocol,
     seed: int,
@@ -71,8 +71,8 @@ def judge_ceiling(
     effort: float = 1.0,
     device: torch.device = _CPU,
     on_progress: OnProgress | None = None,
-) -> CeilingJudgement:
-    """Train students on the whole training split by the protocol's ceiling recipe and score them on val and test.
+) -> FullDataJudgement:
+    """Train students on the whole training split by the protocol's full-data recipe and score them on val and test.
 
     Networks that are trained one after another get one student, others as many as the protocol says. ``effort``
     scales the number of images shown, which never falls below one epoch.
@@ -86,12 +86,13 @@ def judge_ceiling(
         device: where to compute.
         on_progress: called with (student-steps done, student-steps in all).
     """
-    asked = protocol.ceiling
+    asked = protocol.full_data
     space = fit_space(asked.space, dataset.train, cache, dataset.fingerprint())
     name = network_name(protocol, dataset)
     network = build_network(name, dataset.spec)
     recipe = _recipe(asked, len(dataset.train), effort)
     count = protocol.students if ensemble_mode(network) == "grouped" else 1
+    # The streams keep the name that this line had in version 0.1, so that its numbers do not move.
     streams = [StudentStreams(("ceiling", dataset.spec.name, protocol.name, seed, repeat)) for repeat in range(count)]
     source = _RealImages(dataset, space, device)
     progress = Progress(count * recipe.steps, on_progress)
@@ -103,10 +104,10 @@ def judge_ceiling(
     scores |= {"lr": None, "lr_trials": [], "final_8bit": {"test": []}}
     presented = recipe.steps * recipe.batch_size
     notes = [f"trained on all {len(dataset.train)} training images for {presented / len(dataset.train):.3g} epochs"]
-    return CeilingJudgement(_size(dataset), scores, count_training(name, network, dataset, presented, recipe.steps), notes, space)
+    return FullDataJudgement(_size(dataset), scores, count_training(name, network, dataset, presented, recipe.steps), notes, space)
 
 
-def _recipe(asked: CeilingRecipe, images: int, effort: float) -> TrainRecipe:
+def _recipe(asked: FullDataRecipe, images: int, effort: float) -> TrainRecipe:
     return TrainRecipe(
         optimizer=asked.optimizer,
         lr=asked.lr,
@@ -122,9 +123,11 @@ def _size(dataset: Dataset) -> dict[str, Any]:
     numbers = dataset.train.images.numel()
     return {
         "pixels": numbers // spec.channels,
+        "px_with_labels": -(-(numbers + images) // spec.channels),
         "effective_ipc": images / spec.classes,
         "image_numbers": numbers,
         "label_numbers": images,
+        "charged_labels": 0,
         "other_numbers": 0,
         "recipe_scalars": 0,
         "bytes": numbers + images,

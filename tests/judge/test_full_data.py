@@ -7,29 +7,30 @@ from dataclasses import replace
 import pytest
 
 from bench import Dataset
-from bench.judge import Protocol, get_protocol, judge_ceiling
+from bench.judge import Protocol, get_protocol, judge_full_data
 from bench.keys import canonical_json
 from bench.record import mean
 
 
 def test_scores_and_cost(bars: Dataset, native: Protocol) -> None:
-    judged = judge_ceiling(bars, native, seed=0, cache=None)
+    judged = judge_full_data(bars, native, seed=0, cache=None)
     assert judged.training["student_steps"] == 2 * 40 // 16
     assert judged.training["presented_examples"] == 80
     assert len(judged.scores["final"]["test"]) == 2
     assert judged.scores["final"] == judged.scores["checkpoints"][-1]
     assert (judged.audit["images"], judged.audit["pixels"], judged.audit["effective_ipc"]) == (40, 40 * 64, 20.0)
+    assert (judged.audit["charged_labels"], judged.audit["px_with_labels"]) == (0, 40 * 64 + 40)
     assert canonical_json(judged.scores)
-    assert judge_ceiling(bars, native, seed=0, cache=None).scores == judged.scores
+    assert judge_full_data(bars, native, seed=0, cache=None).scores == judged.scores
 
 
 @pytest.mark.parametrize(("effort", "steps"), [(1.0, 5), (0.5, 3), (0.001, 3)])
 def test_effort_never_goes_below_one_epoch(bars: Dataset, native: Protocol, effort: float, steps: int) -> None:
-    assert judge_ceiling(bars, native, 0, None, effort=effort).training["student_steps"] == steps
+    assert judge_full_data(bars, native, 0, None, effort=effort).training["student_steps"] == steps
 
 
 def test_small_data_is_shown_often_enough() -> None:
-    recipe = get_protocol("native-v1").ceiling
+    recipe = get_protocol("native-v1").full_data
     assert recipe.steps(800, 1.0) == recipe.least_examples // recipe.batch_size
     assert recipe.steps(50_000, 1.0) == -(-50_000 * recipe.epochs // recipe.batch_size)
     assert recipe.steps(50_000, 1e-6) == -(-50_000 // recipe.batch_size)
@@ -39,11 +40,11 @@ def test_small_data_is_shown_often_enough() -> None:
 def test_a_network_that_is_not_grouped_gets_one_student(bars: Dataset, native: Protocol) -> None:
     told: list[tuple[int, int]] = []
     wide = replace(native, network="convnet-d1-w65")
-    judged = judge_ceiling(bars, wide, 0, None, effort=0.1, on_progress=lambda done, total: told.append((done, total)))
+    judged = judge_full_data(bars, wide, 0, None, effort=0.1, on_progress=lambda done, total: told.append((done, total)))
     assert len(judged.scores["final"]["test"]) == 1
     assert told[-1] == (3, 3)
 
 
 def test_full_data_learns(digits: Dataset) -> None:
-    judged = judge_ceiling(digits, get_protocol("native-v1", 2), 0, None, effort=0.25)
+    judged = judge_full_data(digits, get_protocol("native-v1", 2), 0, None, effort=0.25)
     assert mean(judged.scores["final"]["val"]) > 0.85
