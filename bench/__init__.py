@@ -16,6 +16,10 @@ _HOMES = {
     "METHODS": "registry",
     "DATASETS": "registry",
     "PARAMETERIZATIONS": "registry",
+    "FORMS": "registry",
+    "OBJECTIVES": "registry",
+    "SELECTIONS": "registry",
+    "PREREQUISITES": "registry",
     "BenchError": "errors",
     "RejectedSet": "errors",
     "Budget": "budget",
@@ -29,12 +33,22 @@ _HOMES = {
     "load_dataset": "data",
     "read_array_layout": "data",
     "DistilledSet": "distilled",
-    "TrainRecipe": "distilled",
+    "TrainRecipe": "train_recipe",
+    "Form": "form",
+    "FormPlan": "form",
     "Method": "method",
     "PlanContext": "method",
+    "Refusal": "method",
     "Resolution": "method",
     "Task": "method",
+    "Objective": "objective",
+    "OuterGradient": "objective",
+    "Run": "objective",
     "Parameterization": "parameterization",
+    "Need": "prerequisite",
+    "Prerequisite": "prerequisite",
+    "Workshop": "prerequisite",
+    "on_features": "selection",
     "Space": "space",
     "SweepListener": "sweep.listener",
     "SweepResult": "library",
@@ -43,6 +57,8 @@ _HOMES = {
     "load_set": "library",
     "run_sweep": "library",
     "settings": "library",
+    "Student": "nn.student",
+    "RealImages": "nn.real",
 }
 
 __all__ = [*_HOMES, "__version__"]
@@ -59,9 +75,10 @@ if TYPE_CHECKING:
     from .data import load_dataset as load_dataset
     from .data import read_array_layout as read_array_layout
     from .distilled import DistilledSet as DistilledSet
-    from .distilled import TrainRecipe as TrainRecipe
     from .errors import BenchError as BenchError
     from .errors import RejectedSet as RejectedSet
+    from .form import Form as Form
+    from .form import FormPlan as FormPlan
     from .library import SweepResult as SweepResult
     from .library import judge_set as judge_set
     from .library import load_records as load_records
@@ -70,14 +87,29 @@ if TYPE_CHECKING:
     from .library import settings as settings
     from .method import Method as Method
     from .method import PlanContext as PlanContext
+    from .method import Refusal as Refusal
     from .method import Resolution as Resolution
     from .method import Task as Task
+    from .nn.real import RealImages as RealImages
+    from .nn.student import Student as Student
+    from .objective import Objective as Objective
+    from .objective import OuterGradient as OuterGradient
+    from .objective import Run as Run
     from .parameterization import Parameterization as Parameterization
+    from .prerequisite import Need as Need
+    from .prerequisite import Prerequisite as Prerequisite
+    from .prerequisite import Workshop as Workshop
     from .registry import DATASETS as DATASETS
+    from .registry import FORMS as FORMS
     from .registry import METHODS as METHODS
+    from .registry import OBJECTIVES as OBJECTIVES
     from .registry import PARAMETERIZATIONS as PARAMETERIZATIONS
+    from .registry import PREREQUISITES as PREREQUISITES
+    from .registry import SELECTIONS as SELECTIONS
+    from .selection import on_features as on_features
     from .space import Space as Space
     from .sweep.listener import SweepListener as SweepListener
+    from .train_recipe import TrainRecipe as TrainRecipe
 
 
 def __getattr__(name: str) -> Any:

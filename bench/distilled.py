@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,61 +17,13 @@ from .files import replacing, write_text
 from .keys import plain, readable_json
 from .parameterization import Parameterization
 from .registry import PARAMETERIZATIONS
+from .train_recipe import TrainRecipe
 
-SCHEMA = 1
+SCHEMA = 2
 TENSORS = "tensors.safetensors"
 MANIFEST = "manifest.json"
 
-Optimizer = Literal["adam", "sgd"]
-Schedule = Literal["constant", "step", "cosine"]
 Coordinates = Literal["space", "rgb"]
-
-
-@dataclass(frozen=True)
-class TrainRecipe:
-    """How a student is to be trained on the set. Closed: these numbers and no others, all of them counted.
-
-    Attributes:
-        optimizer: ``adam`` (betas 0.9, 0.999, epsilon 1e-8) or ``sgd``.
-        lr: learning rate; learned ones live here, where they are seen.
-        steps: optimizer steps of one student.
-        batch_size: images per step, drawn without replacement within a step; 0 means all of them.
-        momentum: of ``sgd``.
-        weight_decay: added to the gradient, as in torch.
-        schedule: ``constant``, ``step`` (a tenth after half the steps) or ``cosine`` (to zero).
-        augmentation: strategy of ``bench.nn.augment``, e.g. ``none`` or ``flip_rotate``.
-    """
-
-    optimizer: Optimizer = "adam"
-    lr: float = 1e-3
-    steps: int = 300
-    batch_size: int = 0
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    schedule: Schedule = "constant"
-    augmentation: str = "none"
-
-    def problems(self) -> list[str]:
-        """Return one sentence per field that no student could be trained with."""
-        found = []
-        for name, options in (("optimizer", get_args(Optimizer)), ("schedule", get_args(Schedule))):
-            if getattr(self, name) not in options:
-                found.append(f"recipe {name} is {getattr(self, name)!r}; it must be one of {', '.join(options)}")
-        for name, low, high in (("steps", 1, 1_000_000), ("batch_size", 0, 1_000_000)):
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                found.append(f"recipe {name} is {value!r}; it must be a whole number from {low} to {high}")
-        for name in ("lr", "momentum", "weight_decay"):
-            value = getattr(self, name)
-            if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
-                found.append(f"recipe {name} is {value!r}; it must be a finite number of at least 0")
-        if not isinstance(self.augmentation, str) or len(self.augmentation) > 64:
-            found.append("recipe augmentation must be the name of a strategy")
-        return found
-
-    def scalars(self) -> int:
-        """Count the numbers the recipe carries."""
-        return sum(isinstance(value, (int, float)) for value in asdict(self).values())
 
 
 @dataclass(frozen=True)

@@ -99,9 +99,8 @@ def run_sweep(
         BenchError: the input is wrong: a name, a budget, a data set that is not there.
     """
     with settled():
-        return _Sweep(settings, listener or SweepListener(), Store(Path(out) if out else default_out()), rerun, force, dry_run).run(
-            executor
-        )
+        store = Store(Path(out) if out else default_out())
+        return _Sweep(settings, listener or SweepListener(), store, rerun, force, dry_run).run(executor)
 
 
 @dataclass
@@ -216,12 +215,11 @@ def write_report(store: Store, said: Sequence[str] = ()) -> tuple[list[Path], li
         raise BenchError(f"the report cannot be written into '{store.out}': {error.strerror}; choose another folder with --out") from error
 
 
-def load_set(path: Path | str, plugins: Sequence[str] = ()) -> DistilledSet:
+def load_set(path: Path | str) -> DistilledSet:
     """Load a distilled set, e.g. ``results/sets/<key>``; no data set is opened.
 
     Args:
         path: its folder.
-        plugins: plugin files that hold its data set or its parameterization.
 
     Raises:
         BenchError: its data set is not registered.
@@ -231,7 +229,7 @@ def load_set(path: Path | str, plugins: Sequence[str] = ()) -> DistilledSet:
     from .judge.decoding import load_closed
     from .registry import DATASETS, discover
 
-    discover(tuple(plugins))
+    discover()
     name = read_manifest(Path(path))["dataset"]
     return load_closed(Path(path), DATASETS[name].spec)
 
@@ -243,25 +241,20 @@ def judge_set(
     students: int | None = None,
     split: str = "dev",
     budget: str | float | None = None,
-    *,
     seed: int = 0,
-    data_root: Path | str | None = None,
     device: str = "cpu",
-    plugins: Sequence[str] = (),
 ) -> Judgement:
     """Judge one distilled set as a sweep would: count it, train fresh students on it, and score them on val and test.
 
     Args:
         given: the set, or its folder. Judging starts from disk, so a set is saved into a temporary folder first.
-        dataset: the data set, or its registered name.
+        dataset: its registered name, or what ``load_dataset`` returned, for data in a folder of its own.
         protocol: how to judge.
         students: fresh students; as many as the protocol says by default.
-        split: ``dev`` or ``paper``, if the data set is given by name.
+        split: ``dev`` or ``paper``, where the data set is given by name.
         budget: pixels granted, written as on the command line; by default what the set uses.
         seed: names the students' random streams, as the distillation seed does in a sweep.
-        data_root: folder of the data sets.
         device: where students are trained.
-        plugins: plugin files that hold its data set or its parameterization.
 
     Raises:
         BenchError: a name is unknown, or the data set is not there.
@@ -269,16 +262,15 @@ def judge_set(
     """
     from . import judge
     from .budget import BudgetRequest
-    from .data import DataOptions, default_data_root, load_dataset
+    from .data import load_dataset
     from .registry import discover
     from .sweep.readers import one_of
     from .sweep.running.opening import take_device
 
-    discover(tuple(plugins))
+    discover()
     chosen = judge.get_protocol(protocol, students)
     if isinstance(dataset, str):
-        options = DataOptions(Path(data_root) if data_root else default_data_root())
-        dataset = load_dataset(dataset, one_of("dev", "paper")(split, "split"), options)  # type: ignore[arg-type]
+        dataset = load_dataset(dataset, one_of("dev", "paper")(split, "split"))  # type: ignore[arg-type]
     spec = dataset.spec
     with settled(), tempfile.TemporaryDirectory(prefix="ddbench-set-") as scratch:
         if isinstance(given, (str, Path)):

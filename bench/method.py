@@ -70,12 +70,14 @@ class PlanContext:
         budget: the pixels granted.
         seed: distillation seed.
         find: returns the folder of a prerequisite, which is built first where it is not there.
+        optimised: whether an objective will move the numbers; told to forms.
     """
 
     spec: Spec
     budget: Budget
     seed: int = 0
     find: Callable[[Need], Path] = _nothing_there
+    optimised: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ class Method(ABC):
         unkeyed: fields that choose how a result is computed and not which one, such as a back end. They are recorded,
             and left out of the cell's key and with it of its random streams.
         aliases: other names of fields, e.g. ``{"images": "form"}``.
+        axes: fields that choose parts (``form``, ``objective``); recipe rules may match on them.
     """
 
     name: ClassVar[str]
@@ -123,6 +126,7 @@ class Method(ABC):
     reference_forms: ClassVar[tuple[Mapping[str, Any], ...]] = ()
     unkeyed: ClassVar[frozenset[str]] = frozenset()
     aliases: ClassVar[Mapping[str, str]] = {}
+    axes: ClassVar[tuple[str, ...]] = ()
 
     def plan(self, context: PlanContext) -> Resolution | Refusal:
         """Replace choices that depend on data set, budget or machine by concrete ones, or refuse with a sentence."""
@@ -146,6 +150,12 @@ class Method(ABC):
         """Return the fields that may be set together with ``given``, which may choose parts."""
         del given
         return hyperparameters(cls, f"method '{cls.name}'")
+
+    @classmethod
+    def belongs_to(cls, field: str) -> str:
+        """Return where else a field that is not legal here is one, e.g. ``form 'tiles'``, or an empty string."""
+        del field
+        return ""
 
     @classmethod
     def build(cls, values: Mapping[str, Any]) -> Method:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 from .data import Batch, Spec
@@ -59,6 +60,26 @@ class Parameterization(nn.Module, ABC):
     @abstractmethod
     def write(self, images: Tensor, labels: Tensor) -> None:
         """Store ``images`` (n, c, h, w) with integer ``labels`` (n,) as well as the stored numbers can hold them."""
+
+    def slots(self) -> Tensor:
+        """Return the class of every image that ``write`` takes, (n,) int64, equal classes together.
+
+        Raises:
+            NotImplementedError: nothing but noise can be written into it.
+        """
+        raise NotImplementedError(f"parameterization '{self.name}' does not say which images it can be filled with")
+
+    def trained(self) -> dict[str, Tensor]:
+        """Return the stored tensors that an optimizer moves, by name."""
+        return {name: tensor for name, tensor in self.named_parameters() if tensor.requires_grad}
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Bring the stored numbers back to legal values after a step; by default targets are kept non-negative."""
+        if self.label_kind != "centred":
+            for name, tensor in self.trained().items():
+                if self.roles[name] == "label":
+                    tensor.clamp_(min=0.0)
 
     @property
     def pixels(self) -> int:

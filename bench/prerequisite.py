@@ -41,8 +41,8 @@ class Workshop:
         train: the training split; validation and test images are closed.
         seed: of the need.
         key: names the random streams.
-        folder: where files are written. After an interrupted build it still holds what was written before, so a
-            builder may go on from there.
+        folder: where files are written, ``manifest.json`` being the only name that is taken. After an interrupted build
+            it still holds what was written before, so a builder may go on from there; a file may then be cut short.
         device: where to compute.
         find: returns the folder of another prerequisite that ``needs`` named.
         on_report: called with ``(step, total, scalars)``.
@@ -77,15 +77,24 @@ class Prerequisite(ABC):
     name: ClassVar[str]
     version: ClassVar[int] = 1
 
-    def needs(self) -> tuple[Need, ...]:
-        """Return what must be built before; the default is nothing."""
+    def needs(self, seed: int) -> tuple[Need, ...]:
+        """Return what must be built before the one of ``seed``; the default is nothing."""
+        del seed
         return ()
 
     @abstractmethod
     def build(self, workshop: Workshop) -> None:
-        """Write the files into ``workshop.folder``. Randomness comes from ``workshop.generator`` alone."""
+        """Write the files into ``workshop.folder``, and remove what was only needed to go on.
+
+        Randomness comes from ``workshop.generator`` alone. The files of the data set and the network are closed.
+        """
 
     def key(self, seed: int, data_hash: str) -> str:
         """Return the name of its folder: a hash of everything that can change the files."""
         config = asdict(self)  # type: ignore[call-overload]
         return digest({"prerequisite": self.name, "version": self.version, "config": config, "seed": seed, "data": data_hash})
+
+
+def unannounced(need: Need) -> LookupError:
+    """Return the error for a prerequisite that is asked for and was never planned."""
+    return LookupError(f"prerequisite '{need.name}' was not announced; name it in Resolution.needs")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from .errors import BenchError, did_you_mean
+
+if TYPE_CHECKING:
+    from .method import Method
 
 _FLOAT = re.compile(r"[-+]?(\d[\d_]*\.[\d_]*|\.\d[\d_]*|\d[\d_]*(?=[eE]))([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
@@ -77,6 +81,8 @@ class Rule:
         set: field -> value.
         source: where the values come from (a paper's table, ``tuned on val``, ...).
         trials: how many settings were tried on val to find them.
+        parts: kind of part (``form``, ``objective``) -> names for which the rule holds; by default the method's own, so
+            that another objective never counts as tuned by this one's rule.
     """
 
     dataset: str | None
@@ -84,11 +90,13 @@ class Rule:
     set: Mapping[str, Any]
     source: str
     trials: int = 0
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def matches(self, dataset: str, ipc: float) -> bool:
-        """Tell whether the rule applies to a data set at a number of images per class."""
+    def matches(self, dataset: str, ipc: float, chosen: Mapping[str, Any] | None = None) -> bool:
+        """Tell whether the rule applies to a data set at a number of images per class with the chosen parts."""
         in_range = self.ipc is None or self.ipc[0] - 1e-9 <= ipc <= self.ipc[1] + 1e-9
-        return in_range and self.dataset in (None, dataset)
+        fitting = all((chosen or {}).get(axis) in names for axis, names in self.parts.items())
+        return in_range and fitting and self.dataset in (None, dataset)
 
 
 @dataclass(frozen=True)
@@ -115,7 +123,7 @@ def recipe_file(method: type) -> Path | None:
     return candidate if candidate.is_file() else None
 
 
-def load_rules(method: type) -> tuple[Rule, ...]:
+def load_rules(method: type[Method]) -> tuple[Rule, ...]:
     """Read and check the recipe file of a method class.
 
     Raises:
@@ -130,14 +138,14 @@ def load_rules(method: type) -> tuple[Rule, ...]:
     return tuple(_read_rule(entry, method, f"{file.name} rule {number}") for number, entry in enumerate(raw, start=1))
 
 
-def _read_rule(entry: Any, method: type, where: str) -> Rule:
+def _read_rule(entry: Any, method: type[Method], where: str) -> Rule:
     if not isinstance(entry, dict):
         raise BenchError(f"{where} must be a mapping with when, set and source, found {type(entry).__name__}")
     _known_keys(entry, ("when", "set", "source", "trials"), where)
     when, values = entry.get("when") or {}, entry.get("set") or {}
     if not isinstance(when, dict) or not isinstance(values, dict):
         raise BenchError(f"{where}: when and set must be mappings, found {when!r} and {values!r}")
-    _known_keys(when, ("dataset", "ipc"), f"{where}, when")
+    _known_keys(when, ("dataset", "ipc", *method.axes), f"{where}, when")
     if not isinstance(when.get("dataset"), (str, type(None))):
         raise BenchError(f"{where}: dataset must be one name, found {when['dataset']!r}; write one rule per data set")
     if not isinstance(entry.get("source"), str):
@@ -145,7 +153,20 @@ def _read_rule(entry: Any, method: type, where: str) -> Rule:
     trials = entry.get("trials", 0)
     if type(trials) is not int or trials < 0:
         raise BenchError(f"{where}: trials must be a whole number of at least 0, found {trials!r}")
-    return Rule(when.get("dataset"), _read_range(when.get("ipc"), where), check_fields(method, values, where), entry["source"], trials)
+    parts = {axis: _read_parts(when.get(axis), axis, method, where) for axis in method.axes}
+    for combination in itertools.product(*parts.values()):
+        checked = check_fields(method, values, where, dict(zip(parts, combination, strict=True)))
+    return Rule(when.get("dataset"), _read_range(when.get("ipc"), where), checked, entry["source"], trials, parts)
+
+
+def _read_parts(named: Any, axis: str, method: type[Method], where: str) -> tuple[str, ...]:
+    """Return the parts of one kind for which a rule holds."""
+    if named is None:
+        return tuple(dict.fromkeys(str(choice[axis]) for choice in method.candidates({})))
+    names = named if isinstance(named, list) else [named]
+    if not names or not all(isinstance(name, str) for name in names):
+        raise BenchError(f"{where}: {axis} must be a name or a list of names, found {named!r}")
+    return tuple(names)
 
 
 def _read_range(ipc: Any, where: str) -> tuple[float, float] | None:
@@ -163,20 +184,26 @@ def _known_keys(mapping: Mapping[str, Any], known: tuple[str, ...], where: str) 
             raise BenchError(f"{where} has the unknown key '{key}'{did_you_mean(str(key), known)} (known: {', '.join(known)})")
 
 
-def check_fields(method: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Check names and types of hyper-parameters against the dataclass ``method`` and return them converted.
+def check_fields(method: type[Method], values: Mapping[str, Any], where: str, chosen: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Check names and types of hyper-parameters against the fields of a method and return them converted.
+
+    Args:
+        method: the method's class.
+        values: field -> value; aliases are replaced by the names they stand for.
+        where: begins the message.
+        chosen: parts the method is made of, where ``values`` do not say.
 
     Raises:
-        BenchError: unknown field (with the closest name) or a value of another type.
+        BenchError: unknown field (with the closest name, and the part it belongs to) or a value of another type.
     """
-    known = [f.name for f in fields(method)]
-    hints = get_type_hints(method)
+    values = {method.aliases.get(key, key): value for key, value in values.items()}
+    known = method.legal({**(chosen or {}), **{axis: values[axis] for axis in method.axes if axis in values}})
     checked = {}
     for key, value in values.items():
         if key not in known:
-            raise BenchError(f"{where}: {method.__name__} has no field '{key}'{did_you_mean(str(key), known)} (fields: {', '.join(known)})")
+            raise BenchError(f"{where}: {_not_a_field(method, key, known)}")
         try:
-            checked[key] = TypeAdapter(hints[key]).validate_python(_as_declared(value, hints[key]), strict=True)
+            checked[key] = TypeAdapter(known[key].type).validate_python(_as_declared(value, known[key].type), strict=True)
         except ValidationError as error:
             problem = error.errors()[0]["msg"]
             raise BenchError(f"{where}: field '{key}' cannot be {value!r}: {problem}") from error
@@ -186,6 +213,12 @@ def check_fields(method: type, values: Mapping[str, Any], where: str) -> dict[st
     return checked
 
 
+def _not_a_field(method: type[Method], key: str, known: Mapping[str, Any]) -> str:
+    if home := method.belongs_to(key):
+        return f"'{key}' is a field of {home}, which is no part of this {method.name}"
+    return f"{method.name} has no field '{key}'{did_you_mean(key, known)} (fields: {', '.join(known)})"
+
+
 def _as_declared(value: Any, hint: Any) -> Any:
     """Let a whole number stand for a float, and a list for a tuple, as YAML writes them."""
     if hint is float and type(value) is int:
@@ -193,20 +226,30 @@ def _as_declared(value: Any, hint: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def resolve_recipe(method: type, dataset: str, ipc: float, *overrides: Mapping[str, Any]) -> ResolvedRecipe:
+def resolve_recipe(
+    method: type[Method], dataset: str, ipc: float, *overrides: Mapping[str, Any], chosen: Mapping[str, Any] | None = None
+) -> ResolvedRecipe:
     """Stack the rules that match and then the overrides (config, ``--set``, brackets), later ones winning.
+
+    Args:
+        method: the method's class.
+        dataset: registered name.
+        ipc: granted images per class.
+        overrides: layers of explicit fields.
+        chosen: one of ``method.candidates``: the parts it is made of. By default the first of its own.
 
     Raises:
         BenchError: an unknown field or a value of the wrong type anywhere.
     """
+    parts = dict(method.candidates({})[0] if chosen is None else chosen)
     values: dict[str, Any] = {}
     sources: list[str] = []
     trials = 0
     for rule in load_rules(method):
-        if rule.matches(dataset, ipc):
+        if rule.matches(dataset, ipc, parts):
             values.update(rule.set)
             sources.append(rule.source)
             trials += rule.trials
     for layer in overrides:
-        values.update(check_fields(method, layer, "hyper-parameters"))
-    return ResolvedRecipe(values, tuple(sources), bool(sources), trials)
+        values.update(check_fields(method, layer, f"method '{method.name}'", parts))
+    return ResolvedRecipe({**values, **parts}, tuple(sources), bool(sources), trials)

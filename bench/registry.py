@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.util
 import pkgutil
@@ -34,7 +35,8 @@ class Registry(Generic[T]):
         """Return a decorator that registers its object under ``name``.
 
         Raises:
-            RegistrationError: the name is taken; both modules are named.
+            RegistrationError: the name is taken; both modules are named. Or it is a part one of whose fields a part of
+                another kind has.
         """
 
         def add(entry: T) -> T:
@@ -42,6 +44,8 @@ class Registry(Generic[T]):
                 raise RegistrationError(
                     f"{self.kind} '{name}' is registered twice: by {_module_of(self._entries[name])} and by {_module_of(entry)}"
                 )
+            if self.kind in _PARTS:
+                claim_fields(self.kind, entry)
             self._entries[name] = entry
             return entry
 
@@ -81,6 +85,42 @@ PREREQUISITES: Registry[Any] = Registry("prerequisite")
 _ALL = (METHODS, DATASETS, PARAMETERIZATIONS, FORMS, OBJECTIVES, SELECTIONS, PREREQUISITES)
 #: Folders inside the folder of methods whose files are plugins, too.
 _FAMILIES = ("forms", "objectives", "selections", "prerequisites")
+
+#: Kinds of parts whose fields stand flat beside each other in brackets and recipes.
+_PARTS = ("form", "objective")
+_FIXED_PARTS: dict[str, type] = {}
+
+
+def claim_fields(kind: str, part: type) -> None:
+    """Refuse a part that shares a field's name with a part of another kind; alternatives of one kind may share one.
+
+    Args:
+        kind: ``form``, ``objective``, or the name of a part that every product has, which is remembered.
+        part: dataclass of hyper-parameters.
+
+    Raises:
+        RegistrationError: names both parts and the field.
+    """
+    others: dict[str, type] = {
+        **_FIXED_PARTS,
+        **{f"form '{n}'": FORMS[n] for n in FORMS},
+        **{f"objective '{n}'": OBJECTIVES[n] for n in OBJECTIVES},
+    }
+    mine = _field_names(part)
+    if reserved := mine & set(_PARTS):
+        raise RegistrationError(f"{part.__name__} has the field '{min(reserved)}', which chooses a part; give it another name")
+    for label, other in others.items():
+        if label.partition(" '")[0] != kind and (shared := mine & _field_names(other)):
+            raise RegistrationError(
+                f"{part.__name__} of {_module_of(part)} has the field '{min(shared)}', which belongs to the {label}; give it another name"
+            )
+    if kind not in _PARTS:
+        _FIXED_PARTS[kind] = part
+
+
+def _field_names(part: type) -> set[str]:
+    return {item.name for item in dataclasses.fields(part)} if dataclasses.is_dataclass(part) else set()
+
 
 #: Plugins that could not be imported: name of the module or file -> reason. They never take the others down.
 UNAVAILABLE: dict[str, str] = {}

@@ -1,16 +1,56 @@
-"""The step on the stored numbers: Adam, and the clipping of the images' gradient by a running norm."""
+"""The outer loop, one for all objectives: optimizer, clipping, averaging, checkpoints, resuming, reports."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from bench import Parameterization, Run, Task
+
+#: Raised when the same gradients move the stored numbers otherwise; part of the key of every product with an objective.
+VERSION = 1
+
 Clip = Literal["corrected", "official", "off"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    """How the stored numbers follow their gradients. Objectives supply defaults of their own (``outer_defaults``).
+
+    Attributes:
+        outer_iterations: outer steps of the full recipe.
+        outer_optimizer: ``adam`` or ``sgd``.
+        outer_lr: learning rate of stored images and other numbers.
+        label_lr: learning rate of learned labels.
+        outer_momentum: of ``sgd``.
+        outer_schedule: ``constant`` as in the papers, or ``cosine`` to a hundredth (for short runs).
+        average: share of the run at whose end the outer iterates are averaged; 0 returns the last one, as the papers.
+        clip: gradient clipping of all but labels by a running norm s: ``corrected`` (threshold 2s from before, s updated
+            with the clipped norm), ``official`` (s updated first with the raw norm, as RaT-BPTT's authors) or ``off``.
+            Non-finite gradients are skipped, whatever it is.
+    """
+
+    outer_iterations: int = 1000
+    outer_optimizer: Literal["adam", "sgd"] = "adam"
+    outer_lr: float = 1e-3
+    label_lr: float = 1e-3
+    outer_momentum: float = 0.5
+    outer_schedule: Literal["constant", "cosine"] = "constant"
+    average: float = 0.0
+    clip: Clip = "off"
+
+    def problem(self) -> str | None:
+        """Return a sentence if nothing could be optimised like this."""
+        if self.outer_iterations < 1:
+            return f"outer_iterations is {self.outer_iterations}; at least one step is needed"
+        if not 0.0 <= self.average <= 1.0:
+            return f"average is {self.average}; it is a share of the run, from 0 to 1"
+        return None
 
 
 @dataclass
@@ -18,7 +58,7 @@ class NormClip:
     """Clips a gradient at twice a running mean of its norm (decay 0.9).
 
     Attributes:
-        mode: see ``TruncatedBPTT.clip``.
+        mode: see ``Outer.clip``.
         running: the running norm s, or ``nan`` before the first step.
     """
 
@@ -44,20 +84,105 @@ class NormClip:
         return min(1.0, threshold / (norm + 1e-6))
 
 
-@dataclass
-class OuterAdam:
-    """Adam on the stored tensors, kept as plain tensors so that a run can be resumed from a file."""
+class OuterLoop:
+    """Moves the trained tensors of one parameterization along the gradients of one run; resumable at every step."""
 
-    moments: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
-    steps: int = 0
+    def __init__(self, outer: Outer, task: Task, stored: Parameterization, run: Run) -> None:
+        """Put everything in place; ``stored`` is on the task's device."""
+        self.outer, self.task, self.stored, self.run = outer, task, stored, run
+        self.total, self.done = task.steps(outer.outer_iterations), 0
+        self.trained = stored.trained()
+        self.optimizer = _optimizer(outer, self.trained, stored)
+        self.clip = NormClip(outer.clip)
+        self.average: dict[str, Tensor] = {}
 
-    @torch.no_grad()
-    def step(self, tensors: Mapping[str, Tensor], gradients: Mapping[str, Tensor], rates: Mapping[str, float]) -> None:
-        """Move every tensor along its gradient with its own learning rate."""
-        self.steps += 1
-        scale1, scale2 = 1.0 - 0.9**self.steps, math.sqrt(1.0 - 0.999**self.steps)
-        for key, gradient in gradients.items():
-            first, second = self.moments.setdefault(key, (torch.zeros_like(gradient), torch.zeros_like(gradient)))
-            first.mul_(0.9).add_(gradient, alpha=0.1)
-            second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-            tensors[key].addcdiv_(first, (second.sqrt() / scale2).add_(1e-8), value=-rates[key] / scale1)
+    def finish(self) -> None:
+        """Take all outer steps; afterwards the parameterization holds the distilled set."""
+        self._resume()
+        while self.done < self.total:
+            found = self.run.gradient(self.stored, self.done / max(1, self.total - 1))
+            self._descend(found.gradients)
+            self.done += 1
+            self._accumulate_average()
+            self.task.report(self.done, self.total, loss=found.loss)
+            self.task.checkpoint(self.state)
+        if self.average:
+            count = float(self.average["count"])
+            with torch.no_grad():
+                for name, tensor in self.trained.items():
+                    tensor.copy_(self.average[name] / count)
+        self.task.note(**self.run.facts())
+
+    def _is_label(self, name: str) -> bool:
+        return self.stored.roles[name] == "label"
+
+    def _descend(self, gradients: Mapping[str, Tensor]) -> None:
+        """Take one step of the optimizer and bring the numbers back to legal values."""
+        if not all(bool(g.isfinite().all()) for g in gradients.values()):
+            return  # one exploding window must not poison the moments for ever
+        # The norm is that of the images alone, as in the authors' code, so that label gradients do not decide it.
+        pixels = [g for name, g in gradients.items() if not self._is_label(name)]
+        factor = self.clip.factor(float(torch.stack([g.square().sum() for g in pixels]).sum().sqrt())) if pixels else 1.0
+        for name, tensor in self.trained.items():
+            gradient = gradients.get(name)
+            tensor.grad = gradient if gradient is None or self._is_label(name) else gradient * factor
+        decay = 1.0
+        if self.outer.outer_schedule == "cosine":
+            decay = 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * self.done / self.total))
+        for group in self.optimizer.param_groups:
+            group["lr"] = decay * group["full_lr"]
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.stored.project()
+
+    def _accumulate_average(self) -> None:
+        if self.done <= self.total * (1.0 - self.outer.average):
+            return
+        current = {name: tensor.detach() for name, tensor in self.trained.items()} | {"count": torch.ones((), device=self.task.device)}
+        if not self.average:
+            self.average = {name: torch.zeros_like(tensor) for name, tensor in current.items()}
+        for name, tensor in current.items():
+            self.average[name] += tensor
+
+    def state(self) -> dict[str, Tensor]:
+        """Return everything that decides how the run goes on, as tensors."""
+        state = {f"stored.{name}": tensor.detach() for name, tensor in self.trained.items()}
+        for name, tensor in self.trained.items():
+            state |= {
+                f"optimizer.{what}.{name}": value for what, value in self.optimizer.state.get(tensor, {}).items() if value is not None
+            }
+        state |= {f"average.{name}": tensor for name, tensor in self.average.items()}
+        state |= {f"run.{name}": tensor for name, tensor in self.run.state().items()}
+        return state | {"progress": torch.tensor([self.done, self.clip.running], dtype=torch.float64)}
+
+    def _resume(self) -> None:
+        saved = self.task.resume_from
+        if saved is None or not self.run.load(_below("run.", saved)):
+            return
+        done, self.clip.running = saved["progress"].tolist()
+        self.done = int(done)
+        with torch.no_grad():
+            for name, tensor in self.trained.items():
+                tensor.copy_(saved[f"stored.{name}"])
+                kept = {what.removesuffix(f".{name}"): v for what, v in _below("optimizer.", saved).items() if what.endswith(f".{name}")}
+                # Adam counts its steps on the host; what it remembers of gradients lies where the tensor lies.
+                for what, value in kept.items():
+                    self.optimizer.state[tensor][what] = value.clone() if what == "step" else value.to(tensor.device, copy=True)
+        self.average = {name: tensor.to(self.task.device, copy=True) for name, tensor in _below("average.", saved).items()}
+
+
+def _below(prefix: str, saved: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in saved.items() if name.startswith(prefix)}
+
+
+def _optimizer(outer: Outer, trained: Mapping[str, Tensor], stored: Parameterization) -> torch.optim.Optimizer:
+    """Return PyTorch's optimizer with one group for images and other numbers and one for labels."""
+    rates = {True: outer.label_lr, False: outer.outer_lr}
+    groups = []
+    for is_label, rate in rates.items():
+        members = [tensor for name, tensor in trained.items() if (stored.roles[name] == "label") == is_label]
+        if members:
+            groups.append({"params": members, "lr": rate, "full_lr": rate})
+    if outer.outer_optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=outer.outer_lr, momentum=outer.outer_momentum)
+    return torch.optim.Adam(groups, lr=outer.outer_lr)

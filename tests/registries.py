@@ -12,7 +12,7 @@ from bench import registry
 @contextmanager
 def restored_registries() -> Iterator[Callable[[], None]]:
     """Take what is registered inside out of the registries again, at the end or when the given function is called."""
-    registries = (registry.METHODS, registry.DATASETS, registry.PARAMETERIZATIONS)
+    registries = registry._ALL
     before = [dict(r._entries) for r in registries]
     unavailable, modules = dict(registry.UNAVAILABLE), set(sys.modules)
 

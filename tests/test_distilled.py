@@ -55,7 +55,7 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def original() -> DistilledSet:
-    recipe = TrainRecipe(lr=0.1 + 0.2, steps=7, momentum=1 / 3)
+    recipe = TrainRecipe(lr=0.1 + 0.2, steps=7, momentum=1 / 3, loss="mse")
     return DistilledSet(SPEC, Rows(4), recipe, space="zca_kip", coordinates="rgb", network="convnet-d1-w4", notes={"order": [1, 0]})
 
 
@@ -94,8 +94,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no manifest": (lambda f: (f / MANIFEST).unlink(), "cannot be read"),
     "torn manifest": (lambda f: (f / MANIFEST).write_bytes((f / MANIFEST).read_bytes()[:50]), "cannot be read"),
     "binary manifest": (lambda f: (f / MANIFEST).write_bytes(b"\xff\xfe\x00"), "cannot be read"),
-    "another schema": (lambda f: edit_manifest(f, schema=2), "not of schema 1"),
-    "a list": (lambda f: (f / MANIFEST).write_text("[]"), "not of schema 1"),
+    "another schema": (lambda f: edit_manifest(f, schema=1), "not of schema 2"),
+    "a list": (lambda f: (f / MANIFEST).write_text("[]"), "not of schema 2"),
     "a surplus key": (lambda f: edit_manifest(f, teacher="resnet"), "it differs in teacher"),
     "another data set": (lambda f: edit_manifest(f, dataset="mnist"), "the set is for dataset 'mnist'"),
     "another shape": (lambda f: edit_manifest(f, shape=[1, 2, 4]), "the set is for shape"),
@@ -110,6 +110,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a negative rate": (lambda f: edit_manifest(f, recipe={**RECIPE, "lr": -1.0}), "recipe lr is -1"),
     "half a step": (lambda f: edit_manifest(f, recipe={**RECIPE, "steps": 1.5}), "recipe steps is 1.5"),
     "an unknown optimizer": (lambda f: edit_manifest(f, recipe={**RECIPE, "optimizer": "lion"}), "recipe optimizer is 'lion'"),
+    "an unknown loss": (
+        lambda f: edit_manifest(f, recipe={**RECIPE, "loss": "hinge"}),
+        "recipe loss is 'hinge'; it must be one of cross_entropy, mse",
+    ),
     "text as a rate": (lambda f: edit_manifest(f, recipe={**RECIPE, "lr": "0.1"}), "recipe lr is '0.1'"),
     "coordinates": (lambda f: edit_manifest(f, coordinates="lab"), "coordinates"),
     "notes": (lambda f: edit_manifest(f, notes=[1]), "notes"),

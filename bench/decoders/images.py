@@ -92,6 +92,12 @@ class Images(Parameterization):
             labels = F.one_hot(self.class_ids(), self.spec.classes).to(images.dtype)
         return Batch(images, labels if index is None else labels[index])
 
+    def slots(self) -> Tensor:
+        """Return the classes of the images: the same number of each, or evenly spread ones where there are fewer images."""
+        if len(self) % self.spec.classes == 0:
+            return torch.arange(self.spec.classes).repeat_interleave(len(self) // self.spec.classes)
+        return torch.arange(len(self)) * self.spec.classes // len(self)
+
     @torch.no_grad()
     def write(self, images: Tensor, labels: Tensor) -> None:
         """Store (n, c, h, w) images, shrunk by area averaging if need be, sorted by class, with (n,) classes.

@@ -103,6 +103,10 @@ class Poster(Parameterization):
         images = patches.transpose(0, 1).unflatten(2, self.layout.patch)
         return Batch(images, self._labels(index))
 
+    def slots(self) -> Tensor:
+        """Return the classes: one image of each."""
+        return torch.arange(self.spec.classes)
+
     @torch.no_grad()
     def write(self, images: Tensor, labels: Tensor) -> None:
         """Lay one (c, h, w) image per class into its area, fading into its neighbours, in the class order."""

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from ..budget import Budget
 from ..data import Batch
-from ..distilled import DistilledSet, TrainRecipe
+from ..distilled import DistilledSet
 from ..errors import BenchError, RejectedSet
 from ..nn.augment import parse_strategy
 from ..nn.networks import build_network
 from ..nn.spaces import SPACES
+from ..train_recipe import TrainRecipe
 from .decoding import decode_closed, rebuilt
 from .geometry import surplus_numbers
 from .hiding import check_nothing_hidden
@@ -174,6 +175,8 @@ def _check_batch(batch: Batch, distilled: DistilledSet) -> None:
     scale = 1.0 if kind == "probabilities" else max(1.0, float(batch.labels.abs().max()))
     if kind != "weights" and float((sums - wanted).abs().max()) > 1e-3 * scale:
         raise RejectedSet(f"labels declared as {kind} must sum to {wanted:g}; one row is off by {float((sums - wanted).abs().max()):.3g}")
+    if kind == "centred" and distilled.recipe.loss == "cross_entropy":
+        raise RejectedSet("the labels are centred and the recipe's loss is cross_entropy, which has no lower bound for them; use loss mse")
 
 
 def _check_same(one: Batch, other: Batch, found: str) -> None:

@@ -12,12 +12,13 @@ from torch import nn
 
 from ..budget import Budget
 from ..data import Batch, Dataset
-from ..distilled import DistilledSet, TrainRecipe
+from ..distilled import DistilledSet
 from ..nn.networks import Parameters, build_network, default_network, flops_per_image
 from ..nn.spaces import fit_space
 from ..nn.students import Sampling, StudentStreams, train_students
 from ..record import mean
 from ..space import Space
+from ..train_recipe import TrainRecipe
 from .audit import examine
 from .decoding import decode_closed, load_closed, rebuilt
 from .protocol import DEFAULT_NETWORK, OWN_NETWORK, CommonRecipe, Protocol
@@ -91,7 +92,7 @@ class _Trial:
     device: torch.device
 
     def recipe(self, lr: float | None = None) -> TrainRecipe:
-        """Return the set's own recipe, or the imposed one at a learning rate."""
+        """Return the set's own recipe, or the imposed one at a learning rate; the loss is the set's own, as its labels are made for it."""
         common = self.protocol.common
         if common is None:
             return self.distilled.recipe
@@ -105,6 +106,7 @@ class _Trial:
             weight_decay=common.weight_decay,
             schedule=common.schedule,
             augmentation=common.augmentation_mirror if mirror else common.augmentation_upright,
+            loss=self.distilled.recipe.loss,
         )
 
     def seen(self, batch: Batch) -> Batch:

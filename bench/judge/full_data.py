@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..data import Batch, Dataset
-from ..distilled import TrainRecipe
 from ..nn.networks import build_network, ensemble_mode
 from ..nn.spaces import fit_space
 from ..nn.students import StudentStreams, train_students
 from ..space import Space
+from ..train_recipe import TrainRecipe
 from .evaluate import OnProgress, Progress, count_training, network_name
 from .protocol import FullDataRecipe, Protocol
 from .scores import accuracies, tabulate

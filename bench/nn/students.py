@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data import Batch
-from ..distilled import TrainRecipe
 from ..seeding import stream
+from ..train_recipe import Loss, TrainRecipe
 from .augment import Augmentation, draw, join
 from .convnet.students import CompiledStudent, compiled_net, compiled_predictions
 from .networks import Parameters, ensemble_mode, forward, grouped_forward, initial_parameters, stack
@@ -45,6 +45,20 @@ def soft_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """
     losses = -(labels * F.log_softmax(logits, dim=-1)).sum(-1).mean(-1)
     return losses.sum()
+
+
+def squared_error(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return ``½·Σ_c (z_c − y_c)²`` averaged over the samples (second to last dimension), summed over students.
+
+    Args:
+        logits: (n, k) or (K, n, k).
+        labels: same shape; any finite targets, which may be negative.
+    """
+    losses = 0.5 * (logits - labels).square().sum(-1).mean(-1)
+    return losses.sum()
+
+
+_LOSSES: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {"cross_entropy": soft_cross_entropy, "mse": squared_error}
 
 
 def learning_rate(recipe: TrainRecipe, step: int) -> float:
@@ -114,8 +128,8 @@ def train_students(
     """Train fresh students on ``data`` and return their parameters at the given numbers of steps.
 
     A student's result depends on its own streams only, not on the others beside it (up to the rounding of grouped
-    kernels). Compiled kernels train them one after another where they can; else they are one grouped ensemble where
-    ``ensemble_mode`` says so.
+    kernels). Compiled kernels train them one after another where they can, which is by cross-entropy only; else they
+    are one grouped ensemble where ``ensemble_mode`` says so.
 
     Args:
         network: architecture.
@@ -132,7 +146,8 @@ def train_students(
         step -> parameters of every student, in order.
     """
     source = _Held(data) if isinstance(data, Batch) else data
-    if (net := compiled_net(network, source.shape, source.device)) is not None:
+    net = compiled_net(network, source.shape, source.device) if recipe.loss == "cross_entropy" else None
+    if net is not None:
         fresh = [initial_parameters(network, s.generator("init")) for s in students]
         compiled = [CompiledStudent(net, network, parameters, recipe) for parameters in fresh]
         return _train_compiled(compiled, _Sampler(source, recipe, students, sampling), recipe, checkpoints, on_steps)
@@ -152,14 +167,14 @@ def _train(
 ) -> dict[int, list[Parameters]]:
     parameters = stack([initial_parameters(network, s.generator("init"), sampler.source.device) for s in students])
     parameters = {key: value.requires_grad_() for key, value in parameters.items()}
-    optimizer = _optimizer(recipe, list(parameters.values()))
+    optimizer, loss = _optimizer(recipe, list(parameters.values())), _LOSSES[recipe.loss]
     kept: dict[int, list[Parameters]] = {}
     for step in range(max(checkpoints)):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, step)
         images, labels = sampler.draw()
         optimizer.zero_grad(set_to_none=True)
-        soft_cross_entropy(_logits(network, parameters, images), labels).backward()
+        loss(_logits(network, parameters, images), labels).backward()
         optimizer.step()
         if step + 1 in checkpoints:
             kept[step + 1] = [{key: value[k].detach().clone() for key, value in parameters.items()} for k in range(len(students))]

@@ -1,60 +1,120 @@
-"""How methods that keep whole images fit a budget: full images, smaller ones, or fewer."""
+"""Forms that store images one by one: full ones, one smaller image of every class, or fewer full ones."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from bench import Budget, Spec
-from bench.decoders.images import lowres_size
+import torch
+from torch import Tensor
 
-ImageForm = Literal["auto", "full", "lowres", "subset"]
+from bench import FORMS, Form, FormPlan, Parameterization, PlanContext, Refusal, Spec
+from bench.decoders.images import Images, LabelForm, lowres_size
+from bench.seeding import stream
+
+Labels = Literal["fixed", "learned"]
 
 
-@dataclass(frozen=True)
-class ImagePlan:
-    """A number of images and their size.
+@dataclass(frozen=True, kw_only=True)
+class SeparateImages(Form):
+    """What these forms share: images of one size.
 
     Attributes:
-        form: ``full`` (the same number of full images for every class), ``lowres`` (one smaller image per class) or
-            ``subset`` (as many full images as fit).
-        count: number of images.
-        size: (height, width) they are stored at.
+        labels: ``fixed`` one-hot, or ``learned`` (one-hot at first, kept non-negative, used unnormalised).
     """
 
-    form: Literal["full", "lowres", "subset"]
-    count: int
-    size: tuple[int, int]
+    labels: Labels = "fixed"
 
-    @property
-    def adapted(self) -> str:
-        """The mark for tables: empty for full images."""
-        return "" if self.form == "full" else self.form
+    def empty(self, spec: Spec, plan: FormPlan) -> Parameterization:
+        """Make the images, all zero."""
+        return Images(spec, plan.images, self.size(spec, plan), plan.geometry["labels"])
+
+    def size(self, spec: Spec, plan: FormPlan) -> tuple[int, int]:
+        """Return the size the images are stored at."""
+        del spec
+        height, width = plan.geometry["size"]
+        return int(height), int(width)
+
+    def planned(self, context: PlanContext, images: int, size: tuple[int, int], adapted: str = "") -> FormPlan:
+        """Return the plan of so many images of one size, the same number of every class."""
+        geometry = {"size": list(size), "labels": self.label_form()}
+        return FormPlan(self, images, geometry, adapted, needs=self.selection_needs(context.seed))
+
+    def label_form(self) -> LabelForm:
+        """Return how labels are stored: not at all where they are fixed, as classes stand in order."""
+        return "soft" if self.labels == "learned" else "order"
 
 
-def plan_images(form: ImageForm, spec: Spec, budget: Budget) -> ImagePlan | None:
-    """Settle on images for a budget; ``auto`` is full images from one per class on and lowres below.
+@FORMS.register("full")
+@dataclass(frozen=True, kw_only=True)
+class Full(SeparateImages):
+    """Full images, the same number of every class; what is left of a fractional number per class stays unused."""
 
-    Where every class can have a full image, ``lowres`` and ``subset`` are the same as ``full``; above one image per
-    class whole images are rounded down and the rest of the budget stays unused.
+    name: ClassVar[str] = "full"
 
-    Returns:
-        The plan, or ``None`` if the budget does not hold a single image of that form.
+    def plan(self, context: PlanContext) -> FormPlan | Refusal:
+        """Take as many images of every class as fit."""
+        spec, budget = context.spec, context.budget
+        if not budget.images_per_class:
+            need = spec.classes * spec.height * spec.width
+            return Refusal(f"form=full needs {need} px on {spec.name} for an image of every class, the budget gives {budget.pixels}")
+        # Labels of full images are always free, whether learned or not: at most classes numbers for each that fits.
+        return self.planned(context, budget.images_per_class * spec.classes, (spec.height, spec.width))
+
+
+@FORMS.register("lowres")
+@dataclass(frozen=True, kw_only=True)
+class Lowres(SeparateImages):
+    """One smaller image of every class, upsampled when it is used; from one image per class on the same as ``full``."""
+
+    name: ClassVar[str] = "lowres"
+
+    def plan(self, context: PlanContext) -> FormPlan | Refusal:
+        """Take the largest size of the data set's aspect that fits once per class."""
+        spec, budget = context.spec, context.budget
+        if budget.images_per_class:
+            return Full(labels=self.labels, init=self.init, feature_seeds=self.feature_seeds).plan(context)
+        size = lowres_size(budget.pixels // spec.classes, spec.height, spec.width)
+        if size is None:
+            return Refusal(f"form=lowres needs a pixel for each of {spec.classes} classes, the budget gives {budget.pixels}")
+        return self.planned(context, spec.classes, size, adapted="lowres")
+
+
+@FORMS.register("subset")
+@dataclass(frozen=True, kw_only=True)
+class Subset(SeparateImages):
+    """As many full images as fit, of some classes only; from one image per class on the same as ``full``.
+
+    Where an objective moves the numbers, labels are learned over all classes, whatever ``labels`` says, and the images
+    start from evenly spread classes. A selection draws its classes and stores them, one number an image.
     """
-    full = (spec.height, spec.width)
-    if budget.images_per_class >= 1:
-        return ImagePlan("full", budget.images_per_class * spec.classes, full)
-    if form == "full":
-        return None
-    if form == "subset":
-        return ImagePlan("subset", budget.images, full) if budget.images else None
-    size = lowres_size(budget.pixels // spec.classes, spec.height, spec.width)
-    return ImagePlan("lowres", spec.classes, size) if size else None
 
+    name: ClassVar[str] = "subset"
 
-def no_room(form: str, spec: Spec, budget: Budget) -> str:
-    """Say why nothing fits, for ``Method.refuses``."""
-    if form in ("full", "subset"):
-        need = spec.height * spec.width * (spec.classes if form == "full" else 1)
-        return f"images={form} needs at least {need} px on {spec.name}, the budget {budget.requested} gives {budget.pixels}"
-    return f"one pixel per class needs {spec.classes} px on {spec.name}, the budget {budget.requested} gives {budget.pixels}"
+    def plan(self, context: PlanContext) -> FormPlan | Refusal:
+        """Take as many full images as fit."""
+        spec, budget = context.spec, context.budget
+        if budget.images_per_class:
+            return Full(labels=self.labels, init=self.init, feature_seeds=self.feature_seeds).plan(context)
+        if not budget.images:
+            need = spec.height * spec.width
+            return Refusal(f"form=subset needs {need} px on {spec.name} for one image, the budget gives {budget.pixels}")
+        form = Subset(labels="learned" if context.optimised else self.labels, init=self.init, feature_seeds=self.feature_seeds)
+        geometry = {
+            "size": [spec.height, spec.width],
+            "labels": "soft" if form.labels == "learned" else "ids",
+            "classes": self._classes(context),
+        }
+        return FormPlan(form, budget.images, geometry, adapted="subset", needs=form.selection_needs(context.seed))
+
+    def _classes(self, context: PlanContext) -> list[int]:
+        classes, count = context.spec.classes, context.budget.images
+        if context.optimised:
+            return [i * classes // count for i in range(count)]
+        drawn = torch.randperm(classes, generator=stream("subset classes", context.spec.name, context.seed))
+        return sorted(drawn[:count].tolist())
+
+    def slots(self, stored: Parameterization, plan: FormPlan) -> Tensor:
+        """Return the classes that were chosen while planning."""
+        del stored
+        return torch.tensor(plan.geometry["classes"])

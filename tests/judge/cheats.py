@@ -129,6 +129,10 @@ CHEATS: dict[str, tuple[str, str]] = {
     "labels that do not sum to one": (_with(DECODE="labels = labels * 1.5"), "must sum to 1"),
     "negative labels": (_with(DECODE="labels = torch.tensor([[1.5, -0.5]]).expand(self.count, 2)"), "must not be negative"),
     "labels off centre": (_swapped('label_kind = "probabilities"', 'label_kind = "centred"'), "must sum to 0"),
+    "centred labels under cross-entropy": (
+        _swapped('label_kind = "probabilities"', 'label_kind = "centred"', DECODE="labels = labels - labels.mean(1, keepdim=True)"),
+        "cross_entropy, which has no lower bound",
+    ),
     "an unknown kind of labels": (_swapped('label_kind = "probabilities"', 'label_kind = "anything"'), "do not exist"),
     # One number, several values
     "four bytes packed in a float": (

@@ -81,6 +81,12 @@ def test_a_cheat_is_rejected(name: str, tmp_path: Path, bars: Dataset, budget: B
     assert "\n" not in str(rejection.value)
 
 
+def test_centred_labels_pass_with_the_squared_error(tmp_path: Path, bars: Dataset, budget: Budget) -> None:
+    text, _ = CHEATS["centred labels under cross-entropy"]
+    distilled = replace(set_of(text, tmp_path / "plugin", bars), recipe=TrainRecipe(loss="mse"))
+    assert judge(distilled, tmp_path / "set", budget)["label_numbers"] == 4 * 2
+
+
 def test_a_set_that_is_not_finite(make_set: MakeSet, tmp_path: Path, budget: Budget) -> None:
     distilled = make_set()
     with torch.no_grad():

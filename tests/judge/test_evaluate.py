@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -147,6 +148,24 @@ def test_common_chooses_its_learning_rate_on_val(
     best = max(scores["lr_trials"], key=lambda trial: mean(trial["val"]))
     assert scores["lr"] == best["lr"]
     assert all(len(trial["val"]) == 2 for trial in scores["lr_trials"])
+
+
+def test_common_keeps_the_loss_of_the_set(
+    make_set: MakeSet, bars: Dataset, budget: Budget, common: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import bench.judge.evaluate as evaluate
+
+    used: list[TrainRecipe] = []
+    real = evaluate.train_students
+
+    def train(network: object, data: object, recipe: TrainRecipe, *rest: Any, **more: Any) -> object:
+        used.append(recipe)
+        return real(network, data, recipe, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(evaluate, "train_students", train)
+    make_set(2, recipe=TrainRecipe(lr=0.5, steps=3, loss="mse")).save(tmp_path)
+    judge_set(tmp_path, bars, budget, common, 0, None)
+    assert {(recipe.loss, recipe.optimizer, recipe.steps) for recipe in used} == {("mse", "sgd", 20)}
 
 
 def test_progress_ends_at_its_total(

@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench import Batch, Spec, TrainRecipe
+from bench import Batch, Dataset, Spec, TrainRecipe
 from bench.nn.augment import draw
-from bench.nn.convnet import library as native
+from bench.nn.convnet import library
 from bench.nn.networks import Parameters, build_network, forward, initial_parameters
-from bench.nn.students import StudentStreams, learning_rate, predict, soft_cross_entropy, train_students
+from bench.nn.spaces import Standard
+from bench.nn.students import StudentStreams, learning_rate, predict, soft_cross_entropy, squared_error, train_students
 from bench.seeding import stream
 
 SPEC = Spec("toy", 3, (1, 8, 8), ("a", "b", "c"))
@@ -26,8 +27,8 @@ def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """Run every test with the compiled kernels, where the machine can build them, and without."""
     if request.param == "pytorch":
         monkeypatch.setattr("bench.nn.students.compiled_net", lambda *_: None)
-    elif native.load()[0] is None:
-        pytest.skip(native.load()[1])
+    elif library.load()[0] is None:
+        pytest.skip(library.load()[1])
 
 
 def data(count: int = 12) -> Batch:
@@ -52,7 +53,8 @@ def plain_loop(name: str, batch: Batch, recipe: TrainRecipe, student: StudentStr
             pick = torch.randperm(len(images), generator=batches)[: recipe.batch_size]
             images, labels = images[pick], labels[pick]
         images = draw(recipe.augmentation, len(images), SPEC.shape, augmentation)(images)
-        loss = F.cross_entropy(forward(network, parameters, images), labels)
+        logits = forward(network, parameters, images)
+        loss = F.cross_entropy(logits, labels) if recipe.loss == "cross_entropy" else ((logits - labels) ** 2).sum() / (2 * len(labels))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -65,6 +67,7 @@ RECIPES = {
     "sgd": TrainRecipe("sgd", lr=0.05, steps=6),
     "sgd with everything": TrainRecipe("sgd", lr=0.05, steps=7, batch_size=5, momentum=0.9, weight_decay=0.01, schedule="cosine"),
     "a late tenth": TrainRecipe("sgd", lr=0.05, steps=5, batch_size=4, schedule="step"),
+    "squared error": TrainRecipe("sgd", lr=0.05, steps=6, batch_size=5, momentum=0.9, loss="mse"),
     "augmented": TrainRecipe("adam", lr=1e-3, steps=4, batch_size=6, augmentation="flip_rotate_cutout_color"),
 }
 
@@ -135,6 +138,49 @@ def test_the_size_of_a_label_is_the_weight_of_its_sample() -> None:
     logits, labels = torch.randn(2, 3, generator=stream("logits")), torch.eye(3)[:2]
     weighted = soft_cross_entropy(logits, labels * torch.tensor([[2.0], [0.0]]))
     torch.testing.assert_close(weighted, F.cross_entropy(logits[:1], labels[:1]))
+
+
+def test_squared_error_and_its_gradient_by_hand() -> None:
+    logits = torch.tensor([[1.0, 2.0, -1.0], [0.0, 0.5, 3.0]], requires_grad=True)
+    labels = torch.tensor([[0.5, -0.25, -0.25], [-1.0, 0.0, 1.0]])
+    loss = squared_error(logits, labels)
+    loss.backward()
+    assert loss.item() == pytest.approx(0.5 * ((0.25 + 5.0625 + 0.5625) + (1.0 + 0.25 + 4.0)) / 2)
+    torch.testing.assert_close(logits.grad, torch.tensor([[0.5, 2.25, -0.75], [1.0, 0.5, 2.0]]) / 2)
+    stacked = squared_error(torch.stack([logits, labels]), torch.stack([labels, labels]))
+    torch.testing.assert_close(stacked, loss)  # the second student is right already
+
+
+@pytest.mark.parametrize("name", ["convnet-d2-w8", "convnet-d1-w65"], ids=["grouped", "sequential"])
+def test_one_step_by_squared_error_by_hand(name: str) -> None:
+    """The head is linear, so its step is the residual times its input, whatever lies below it."""
+    network, batch, recipe = build_network(name, SPEC), data(), TrainRecipe("sgd", lr=0.1, steps=1, loss="mse")
+    centred = Batch(batch.images, batch.labels - 1 / 3)
+    trained = train_students(network, centred, recipe, STUDENTS, [1])[1]
+    for student, after in zip(STUDENTS, trained, strict=True):
+        before = initial_parameters(network, student.generator("init"))
+        residual = forward(network, before, centred.images) - centred.labels
+        without_head = {**before, "head.weight": torch.zeros_like(before["head.weight"]), "head.bias": torch.zeros(3)}
+        features = []
+        for unit in range(before["head.weight"].shape[1]):  # a head that passes one number on reads it off
+            probe = without_head["head.weight"].clone()
+            probe[0, unit] = 1.0
+            features.append(forward(network, {**without_head, "head.weight": probe}, centred.images)[:, 0])
+        step = residual.T @ torch.stack(features, 1) / len(residual)
+        torch.testing.assert_close(after["head.bias"], before["head.bias"] - 0.1 * residual.mean(0), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(after["head.weight"], before["head.weight"] - 0.1 * step, rtol=1e-4, atol=1e-6)
+
+
+def test_centred_labels_are_learnt_by_squared_error(digits: Dataset) -> None:
+    some = digits.train.take(torch.arange(400))
+    space = Standard.fit(digits.train)
+    images, labels = space.transform(some.unit_images()), F.one_hot(some.labels, 10) - 0.1
+    recipe = TrainRecipe(lr=1e-2, steps=200, batch_size=50, loss="mse")
+    network = build_network("convnet-d2-w8", digits.spec)
+    trained = train_students(network, Batch(images, labels), recipe, STUDENTS[:2], [200])[200]
+    assert digits.val is not None
+    right = predict(network, trained, space.transform(digits.val.unit_images())) == digits.val.labels
+    assert right.float().mean(1).min() > 0.8
 
 
 def test_schedules() -> None:

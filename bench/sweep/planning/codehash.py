@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib
 import inspect
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-_PLUGINS = "bench.methods"
+_FOLLOWED = ("bench.methods.", "bench.decoders.")
 _WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def code_hash(method: type) -> str:
-    """Return 16 hexadecimal digits over the syntax trees of a method's own files and of the shared parts it imports.
+def code_hash(*parts: Any) -> str:
+    """Return 16 hexadecimal digits over the syntax trees of the files of some classes and functions.
 
-    Own files are all of its folder, or the one file of its module. Of the plugin folder, imported parts are followed.
+    Own files are all of a part's folder, or the one file of its module. Of the plugin folder and of the decoders,
+    imported modules are followed.
     """
+    waiting = {(Path(inspect.getfile(part)).resolve(), part.__module__) for part in parts}
+    return _hash_of(tuple(sorted(waiting)))
+
+
+@cache
+def _hash_of(parts: tuple[tuple[Path, str], ...]) -> str:
     found: dict[Path, str] = {}
-    waiting = list(_own_files(Path(inspect.getfile(method)).resolve(), method.__module__))
+    waiting = [own for file, module in parts for own in _own_files(file, module)]
     while waiting:
         file, module = waiting.pop()
         if file not in found:
@@ -40,19 +50,28 @@ def _own_files(file: Path, module: str) -> Iterator[tuple[Path, str]]:
 
 
 def _imported_parts(tree: ast.Module, file: Path, module: str) -> Iterator[tuple[Path, str]]:
-    """Yield (file, module name) of the modules of the plugin folder that ``tree`` imports."""
-    if not module.startswith(_PLUGINS + "."):
+    """Yield (file, module name) of the plugins' shared modules and of the decoders that ``tree`` imports."""
+    if not _followed(module):
         return
-    depth = module.removeprefix(_PLUGINS + ".").count(".") + (file.name == "__init__.py")
-    root = file.parents[depth]
     for name in _imported_names(tree, module, file.name == "__init__.py"):
-        if not name.startswith(_PLUGINS + "."):
+        if not _followed(name) or (found := _file_of(name)) is None:
             continue
-        path = root.joinpath(*name.removeprefix(_PLUGINS + ".").split("."))
-        if path.with_suffix(".py").is_file():
-            yield path.with_suffix(".py"), name
-        elif (path / "__init__.py").is_file():
-            yield path / "__init__.py", name
+        yield found, name
+
+
+def _followed(module: str) -> bool:
+    return module.startswith(_FOLLOWED)
+
+
+def _file_of(module: str) -> Path | None:
+    """Return the file of a module of the suite, without importing it."""
+    package, _, rest = module.partition(".")[2].partition(".")
+    home = importlib.import_module(f"bench.{package}")
+    path = Path(home.__path__[0]).joinpath(*rest.split("."))
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.is_file():
+            return candidate.resolve()
+    return None
 
 
 def _imported_names(tree: ast.Module, module: str, is_package: bool) -> Iterator[str]:

@@ -6,21 +6,17 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
-from ...budget import BudgetRequest
 from ...data import Batch, Dataset, Spec
-from ...judge.protocol import OWN_NETWORK, Protocol
-from ...method import Method
+from ...judge.protocol import Protocol
 from ...nn.convnet.students import compiled_net
 from ...nn.networks import build_network, default_network, ensemble_mode, flops_per_image, forward, initial_parameters
 from ...nn.students import soft_cross_entropy
 from ...record import Record
-from ...registry import METHODS
 from ...seeding import stream
-from ..running.rebuild import rebuild_method
 from ..store import Store
 from .plan import Plan, PlannedCell
 
@@ -97,29 +93,19 @@ class Estimator:
         return self._counted(planned), "arithmetic"
 
     def _counted(self, planned: PlannedCell) -> float | None:
-        cell, spec = planned.cell, self.plan.datasets[planned.cell.dataset].spec
-        method, flops = self._ask(planned, "estimate_flops")
-        if flops is None:
+        cell, resolution = planned.cell, planned.resolution
+        if resolution is None or resolution.flops is None:
             return None if cell.outer_steps else _SELECTION_SECONDS
-        share = cell.outer_steps / max(1, method.outer_steps()) if cell.outer_steps else 1.0
-        return flops * share / self._rate(spec)
+        share = cell.outer_steps / max(1, resolution.outer_steps) if cell.outer_steps else 1.0
+        return resolution.flops * share / self._rate(self.plan.datasets[cell.dataset].spec)
 
     def _counted_judge(self, planned: PlannedCell) -> float | None:
         dataset, protocol = self.plan.datasets[planned.cell.dataset], self.plan.protocol
-        presented = protocol.common.presented_examples if protocol.common else self._ask(planned, "presented_examples")[1]
+        own = planned.resolution.presented_examples if planned.resolution else None
+        presented = protocol.common.presented_examples if protocol.common else own
         if presented is None:
             return None
-        network = str(planned.cell.fields.get("network") or "") if protocol.network == OWN_NETWORK else ""
-        return _START_SECONDS + judge_flops(dataset, protocol, network, presented) / self._rate(dataset.spec)
-
-    def _ask(self, planned: PlannedCell, question: Literal["estimate_flops", "presented_examples"]) -> tuple[Method, Any]:
-        cell, spec = planned.cell, self.plan.datasets[planned.cell.dataset].spec
-        method = rebuild_method(METHODS[cell.method], cell.fields)
-        budget = BudgetRequest.parse(cell.budget["requested"]).resolve(spec.classes, spec.height, spec.width)
-        try:
-            return method, getattr(method, question)(spec, budget)
-        except Exception:
-            return method, None  # an estimate is a courtesy of the plugin; a broken one must not stop the run
+        return _START_SECONDS + judge_flops(dataset, protocol, planned.cell.network, presented) / self._rate(dataset.spec)
 
     def _full_data(self, planned: PlannedCell, like: list[Record]) -> Estimate:
         same = [r for r in like if r.cell.kind == "full_data" and r.cell.protocol.get("hash") == self.plan.protocol.hash]

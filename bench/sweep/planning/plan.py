@@ -5,26 +5,28 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from ...budget import BudgetRequest
 from ...data import DataOptions, Dataset, SplitName, default_data_root, load_dataset
 from ...errors import BenchError, unknown_name
+from ...judge.evaluate import judged_network
 from ...judge.protocol import Protocol, get_protocol
 from ...keys import digest
-from ...method import Method, PlanContext, fields_of
+from ...method import Method, PlanContext, Resolution
+from ...prerequisite import Need
 from ...recipes import ResolvedRecipe, check_fields, resolve_recipe
 from ...record import SCHEMA, Cell, Kind, Record
 from ...registry import DATASETS, METHODS, UNAVAILABLE
+from ..prerequisites import PrerequisiteStore, builder, ensure
 from ..settings import RunSettings
 from .codehash import code_hash
 from .selection import Selection, parse_selections
 
 FULL_DATA = "full-data"
-#: Reports mark rows whose notes call their images unofficial.
-UNOFFICIAL = "the images are an unofficial copy, read from plain arrays"
 
 State = Literal["cached", "pending", "refused", "failed"]
 
@@ -40,6 +42,7 @@ class PlannedCell:
         state: ``cached`` (an earlier run's record stands), ``pending`` (will run), ``refused``, or ``failed`` while
             it was planned.
         reason: a sentence for refusals and failures.
+        resolution: what the method decided; ``None`` for the full-data line and where it refused or broke.
         record: what an earlier run left, if anything.
         stale: the record was made by other code of the method.
         redistil: make the set again although it may be there.
@@ -50,6 +53,7 @@ class PlannedCell:
     distil_key: str
     state: State = "pending"
     reason: str = ""
+    resolution: Resolution | None = None
     record: Record | None = None
     stale: bool = False
     redistil: bool = False
@@ -78,17 +82,23 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Choice:
-    """A method on a data set at a budget, before seeds: what resolving gave."""
+    """A method on a data set at a budget with a seed: what planning it gave.
+
+    Attributes:
+        kind: contestant or reference.
+        selection: what was asked for.
+        recipe: hyper-parameters and where they come from.
+        method: the method as it will run, or as it was when it refused or broke.
+        resolution: what it decided, or ``None`` where it refused or broke.
+        refusal: its sentence.
+        failure: how it broke.
+    """
 
     kind: Kind
     selection: Selection
-    method: type[Method]
     recipe: ResolvedRecipe
-    fields: dict[str, Any]
-    adapted: str = ""
-    external: str = ""
-    notes: tuple[str, ...] = ()
-    outer_steps: int = 0
+    method: Method
+    resolution: Resolution | None = None
     refusal: str = ""
     failure: str = ""
 
@@ -99,14 +109,13 @@ class Planner:
 
     Attributes:
         settings: what was asked for.
-        cache: folder for what resolving wants to keep.
+        prerequisites: what planning looks into and builds where it is missing.
         download: whether missing data sets may be fetched.
     """
 
     settings: RunSettings
-    cache: Path
+    prerequisites: PrerequisiteStore
     download: bool = True
-    _hashes: dict[type[Method], str] = field(default_factory=dict)
 
     def plan(self) -> Plan:
         """Resolve every cell.
@@ -123,8 +132,7 @@ class Planner:
             dataset = load_dataset(name, cast(SplitName, self.settings.split), options)
             datasets[name] = dataset
             for cell in self._cells_of(dataset, contestants, protocol):
-                if not dataset.official:
-                    cell.cell.notes.append(UNOFFICIAL)
+                cell.cell.unofficial = not dataset.official
                 _merge(planned, cell)
         cells = list(planned.values())
         _require_something(cells)
@@ -139,7 +147,7 @@ class Planner:
         Raises:
             BenchError: a name or field is wrong.
         """
-        protocol = get_protocol(self.settings.protocol, self.settings.students)
+        protocol = get_protocol(self.settings.protocol, self.settings.students, self.settings.network)
         contestants = self._contestants()
         for name in self.settings.datasets:
             require(DATASETS, name)
@@ -172,71 +180,84 @@ class Planner:
         wanted = [("contestant", s) for s in contestants] + [("reference", s) for s in self._references()]
         for text in self.settings.budgets:
             budget = BudgetRequest.parse(text).resolve(spec.classes, spec.height, spec.width)
-            context = PlanContext(spec, budget, lambda: dataset.train, data_hash, self.cache)
             for kind, selection in wanted:
-                choice = self._choose(cast(Kind, kind), selection, context)
                 for seed in self.settings.seeds:
-                    yield self._planned(choice, context, protocol, seed)
+                    context = PlanContext(spec, budget, seed, find=partial(self._find, dataset))
+                    choice = self._choose(cast(Kind, kind), selection, context)
+                    yield self._planned(choice, context, data_hash, protocol)
         if not self.settings.no_reference:
             yield self._full_data(dataset, data_hash, protocol)
 
-    def _choose(self, kind: Kind, selection: Selection, context: PlanContext) -> _Choice:
-        method_class = METHODS[selection.name]
-        recipe = resolve_recipe(method_class, context.spec.name, context.budget.ipc, selection.fields)
-        method = build(method_class, recipe.values, selection.label)
-        choice = _Choice(kind, selection, method_class, recipe, _plain(fields_of(method)))
-        try:
-            if refusal := method.refuses(context.spec, context.budget):
-                return replace(choice, refusal=refusal)
-            resolution = method.resolve(context)
-            return replace(
-                choice,
-                fields=_plain(fields_of(resolution.method)),
-                adapted=resolution.adapted,
-                external=resolution.external,
-                notes=resolution.notes,
-                outer_steps=resolution.method.outer_steps(),
-            )
-        except BenchError:
-            raise
-        except Exception as error:
-            # A plugin that breaks while it is planned fails its own cells only.
-            return replace(choice, failure=f"planning failed: {type(error).__name__}: {error}")
+    def _find(self, dataset: Dataset, need: Need) -> Path:
+        """Return the folder of a prerequisite that planning looks into; it is built now if it is not there."""
+        return ensure(need, dataset, self.prerequisites).path
 
-    def _planned(self, choice: _Choice, context: PlanContext, protocol: Protocol, seed: int) -> PlannedCell:
+    def _choose(self, kind: Kind, selection: Selection, context: PlanContext) -> _Choice:
+        """Plan a method with each of its candidate parts in turn, until one is not refused."""
+        method_class, tried = METHODS[selection.name], None
+        explicit = check_fields(method_class, selection.fields, f"method '{selection.label}'")
+        for parts in method_class.candidates(explicit):
+            layer = {key: value for key, value in explicit.items() if key not in parts}
+            recipe = resolve_recipe(method_class, context.spec.name, context.budget.ipc, layer, chosen=parts)
+            tried = _Choice(kind, selection, recipe, build(method_class, recipe.values, selection.label))
+            try:
+                planned = tried.method.plan(context)
+            except BenchError:
+                raise
+            except Exception as error:
+                # A plugin that breaks while it is planned fails its own cells only.
+                return replace(tried, failure=f"planning failed: {type(error).__name__}: {error}")
+            if isinstance(planned, Resolution):
+                return replace(tried, method=planned.method, resolution=planned)
+            tried = replace(tried, refusal=planned.reason)
+        assert tried is not None  # there is always a candidate
+        return tried
+
+    def _planned(self, choice: _Choice, context: PlanContext, data_hash: str, protocol: Protocol) -> PlannedCell:
+        method, resolution = choice.method, choice.resolution or Resolution(choice.method)
         # Effort changes nothing where there are no outer steps, so such cells are the same at every effort.
-        effort = self.settings.effort if choice.outer_steps else 1.0
+        effort = self.settings.effort if resolution.outer_steps else 1.0
         budget = context.budget
         cell = Cell(
             kind=choice.kind,
             dataset=context.spec.name,
-            data_hash=context.data_hash,
+            data_hash=data_hash,
             split=self.settings.split,
             method=choice.selection.name,
             variant=choice.selection.variant,
-            method_version=choice.method.version,
-            fields=choice.fields,
+            method_version=method.version,
+            identity=method.identity(),
+            parts=method.parts(),
+            fields=_plain(method.values()),
+            unkeyed=sorted(method.unkeyed_fields()),
+            plan=_plain(resolution.plan),
             budget={"requested": budget.requested, "pixels": budget.pixels, "ipc": budget.ipc},
-            seed=seed,
+            seed=context.seed,
             effort=effort,
             protocol=protocol.as_json(),
-            code_hash=self._code_hash(choice.method),
-            adapted=choice.adapted,
-            external=choice.external,
-            notes=list(choice.notes),
+            network=judged_network(protocol, context.spec, resolution.network),
+            code_hash=self._code_hash(method, resolution),
+            adapted=resolution.adapted,
+            external=resolution.external,
+            notes=list(resolution.notes),
             tuned=choice.recipe.tuned,
             tuning_trials=choice.recipe.trials,
             sources=list(choice.recipe.sources),
-            reference=choice.method.reference,
-            outer_steps=scaled_steps(choice.outer_steps, effort),
+            reference=method.reference,
+            outer_steps=scaled_steps(resolution.outer_steps, effort),
+            prerequisites=[self._announced(need, data_hash) for need in resolution.needs],
         )
         distil = distil_key(cell)
-        planned = PlannedCell(cell, digest({"distil": distil, "protocol": protocol.hash}), distil)
+        planned = PlannedCell(cell, digest({"distil": distil, "protocol": protocol.hash}), distil, resolution=choice.resolution)
         if choice.refusal:
             planned.state, planned.reason = "refused", choice.refusal
         elif choice.failure:
             planned.state, planned.reason = "failed", choice.failure
         return planned
+
+    def _announced(self, need: Need, data_hash: str) -> dict[str, Any]:
+        """Return a prerequisite as the record lists it; its cost is known once it is built."""
+        return {"name": need.name, "config": dict(need.config), "seed": need.seed, "key": builder(need).key(need.seed, data_hash)}
 
     def _full_data(self, dataset: Dataset, data_hash: str, protocol: Protocol) -> PlannedCell:
         """Plan the full-data line: students trained on all of the training split, with the first seed."""
@@ -260,25 +281,25 @@ class Planner:
         content = [SCHEMA, FULL_DATA, data_hash, cell.split, protocol.hash, cell.seed, cell.effort]
         return PlannedCell(cell, digest(content), "")
 
-    def _code_hash(self, method_class: type[Method]) -> str:
-        if method_class not in self._hashes:
-            self._hashes[method_class] = code_hash(method_class)
-        return self._hashes[method_class]
+    def _code_hash(self, method: Method, resolution: Resolution) -> str:
+        """Hash the program text of the method, of its chosen parts, and of the prerequisites it needs."""
+        return code_hash(*method.code(), *(type(builder(need)) for need in resolution.needs))
 
 
 def distil_key(cell: Cell) -> str:
     """Return the key of a cell's distilled set: a hash of everything that can change it, and of nothing else.
 
-    The pixel space and the class order are among the resolved fields; the data hash carries the name of the data set.
-    Device, back end, versions and code are recorded, not keyed.
+    A method that is made of parts is named by these and their versions, so that ``podd[objective=mtt]`` and
+    ``mtt[form=poster]`` are one cell if they agree in every field. The pixel space is among the resolved fields, the
+    class order in the plan; the data hash carries the name of the data set. Device, back end, versions and code are
+    recorded, not keyed.
     """
-    unkeyed = METHODS[cell.method].unkeyed if cell.method in METHODS else frozenset()
     return digest(
         {
             "schema": SCHEMA,
-            "method": cell.method,
-            "version": cell.method_version,
-            "fields": {name: value for name, value in cell.fields.items() if name not in unkeyed},
+            **cell.identity,
+            "fields": {name: value for name, value in cell.fields.items() if name not in cell.unkeyed},
+            "plan": cell.plan,
             "data": cell.data_hash,
             "split": cell.split,
             "pixels": cell.budget["pixels"],
@@ -300,7 +321,7 @@ def build(method_class: type[Method], values: Mapping[str, Any], label: str) -> 
         BenchError: the class itself does not accept them.
     """
     try:
-        return method_class(**values)
+        return method_class.build(values)
     except (TypeError, ValueError) as error:
         raise BenchError(f"method '{label}' does not accept these hyper-parameters: {error}") from error
 
@@ -372,8 +393,7 @@ def _merge(planned: dict[str, PlannedCell], new: PlannedCell) -> None:
 
 def computed_otherwise(cell: Cell, other: Cell) -> str:
     """Return the names of the unkeyed fields in which two equal cells differ, or an empty string."""
-    unkeyed = METHODS[cell.method].unkeyed if cell.method in METHODS else frozenset()
-    return ", ".join(name for name in sorted(unkeyed) if cell.fields.get(name) != other.fields.get(name))
+    return ", ".join(name for name in cell.unkeyed if cell.fields.get(name) != other.fields.get(name))
 
 
 def absorb(cell: Cell, other: Cell) -> bool:

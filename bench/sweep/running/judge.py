@@ -10,7 +10,7 @@ from typing import Any
 
 from ...errors import RejectedSet
 from ...judge import judge_full_data, judge_set, write_pictures
-from ...nn.convnet import library as native
+from ...nn.convnet import library
 from ...record import Cell, Record, mean
 from .environment import peak_memory_mb
 from .opening import Opened, device_name, open_cell
@@ -56,7 +56,7 @@ def judge_stage(payload: Payload, report: Report) -> dict[str, Any]:
 
 def kernels(device: str) -> str:
     """Say which kernels train ConvNets here: those the suite compiles for the CPU, or PyTorch's own. They round differently."""
-    return "compiled" if device.startswith("cpu") and native.load()[0] is not None else "PyTorch"
+    return "compiled" if device.startswith("cpu") and library.load()[0] is not None else "PyTorch"
 
 
 def _judge_distilled(record: Record, opened: Opened, report: Report) -> None:

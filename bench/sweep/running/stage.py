@@ -141,22 +141,23 @@ def run_stage(stage: str, payload: Payload, report: Report = silent) -> Outcome:
         return Outcome("ok", seconds={stage: found["seconds"]}, accuracy=found.get("accuracy"))
     except KeyboardInterrupt:
         raise
-    except RejectedSet as error:
-        return Outcome("rejected", str(error), traceback.format_exc())
-    except BenchError as error:
-        return Outcome("failed", str(error), traceback.format_exc())
     except BaseException as error:  # also SystemExit of a plugin: it ends this stage only
-        if _out_of_memory(error):
-            return Outcome("oom", _one_line(f"out of memory: {error}" if str(error) else "out of memory"), traceback.format_exc())
-        return Outcome(
-            "failed", _one_line(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__), traceback.format_exc()
-        )
+        status, reason = _name(error)
+        return Outcome(status, reason, traceback.format_exc())
+
+
+def _name(error: BaseException) -> tuple[str, str]:
+    """Return the status and the reason that an error stands for."""
+    text = str(error).splitlines()[0][:500] if str(error) else ""
+    if isinstance(error, RejectedSet):
+        return "rejected", str(error)
+    if isinstance(error, BenchError):
+        return "failed", str(error)
+    if _out_of_memory(error):
+        return "oom", f"out of memory: {text}" if text else "out of memory"
+    return "failed", f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _out_of_memory(error: BaseException) -> bool:
     # By name, because torch itself may be what failed to import.
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or _NO_MEMORY_ON_CPU in str(error)
-
-
-def _one_line(message: str) -> str:
-    return message.splitlines()[0][:500]

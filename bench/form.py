@@ -1,0 +1,131 @@
+"""A stored form: how a budget becomes geometry and initial values, or a refusal."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from .data import Spec
+from .method import PlanContext, Refusal, Task
+from .parameterization import Parameterization
+from .prerequisite import Need
+from .registry import SELECTIONS
+from .selection import feature_seed, features_need, read_features, uses_features
+from .space import Space
+
+#: ``Form.init``: unit-norm Gaussian noise instead of real images.
+NOISE = "noise"
+
+
+@dataclass(frozen=True)
+class FormPlan:
+    """A budget turned into geometry.
+
+    Attributes:
+        form: the form with every ``auto`` settled. It may be another one: where every class can have a full image,
+            smaller images *are* full images.
+        images: number of images that the stored numbers decode to.
+        geometry: plain JSON from which ``Form.empty`` makes the parameterization.
+        adapted: how whole images cope below one image per class (``lowres``, ``subset``), or empty.
+        external: what is used from outside the training data, or empty.
+        notes: sentences for the record.
+        needs: prerequisites that ``build`` will open.
+    """
+
+    form: Form
+    images: int
+    geometry: Mapping[str, Any] = field(default_factory=dict)
+    adapted: str = ""
+    external: str = ""
+    notes: tuple[str, ...] = ()
+    needs: tuple[Need, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form(ABC):
+    """A way to spend a budget. Concrete forms are frozen dataclasses of hyper-parameters, registered in ``FORMS``.
+
+    A form decides geometry once, in ``plan``; ``empty`` makes the parameterization from it, in another process and
+    maybe on another machine.
+
+    Attributes:
+        name: registered name.
+        version: raised when the same fields give other geometry or other initial values.
+        init: what the stored numbers start from: ``noise`` (unit-norm Gaussian, as PoDD and RaT-BPTT), or the name of a
+            selection of real images; ``real`` is the selection ``random``.
+        feature_seeds: how many feature networks a selection that looks at features has; distillation seed s takes the
+            network s modulo this number, so that a deterministic coreset has a spread.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+
+    init: str = NOISE
+    feature_seeds: int = 1
+
+    @abstractmethod
+    def plan(self, context: PlanContext) -> FormPlan | Refusal:
+        """Turn the budget into geometry, or refuse with a sentence.
+
+        Label numbers beyond ``context.budget.free_labels`` cost pixels: take what
+        ``context.budget.pixels_beside_labels(label_numbers, channels)`` leaves.
+        """
+
+    @abstractmethod
+    def empty(self, spec: Spec, plan: FormPlan) -> Parameterization:
+        """Make the parameterization of a plan, all its numbers zero."""
+
+    def slots(self, stored: Parameterization, plan: FormPlan) -> Tensor:
+        """Return the class of every real image that the form starts from: (n,) int64."""
+        del plan
+        return stored.slots()
+
+    def size(self, spec: Spec, plan: FormPlan) -> tuple[int, int]:
+        """Return the (height, width) at which noise is drawn; smaller images draw it at their own size."""
+        del plan
+        return spec.height, spec.width
+
+    def fill(self, stored: Parameterization, images: Tensor, labels: Tensor) -> None:
+        """Write initial (n, c, h, w) images with their (n,) classes into the stored numbers."""
+        stored.write(images, labels)
+
+    def selection(self) -> Any:
+        """Return the function that selects real images, or ``None`` for noise."""
+        return None if self.init == NOISE else SELECTIONS["random" if self.init == "real" else self.init]
+
+    def selection_needs(self, seed: int) -> tuple[Need, ...]:
+        """Return the prerequisites of the selection, for ``FormPlan.needs``."""
+        select = self.selection()
+        return (features_need(feature_seed(seed, self.feature_seeds)),) if select is not None and uses_features(select) else ()
+
+    def build(self, task: Task, plan: FormPlan, space: Space | None) -> Parameterization:
+        """Make the parameterization and write its initial values.
+
+        Args:
+            task: gives training images and random streams.
+            plan: what ``plan`` decided.
+            space: pixel space of the stored images; ``None`` keeps real images as plain pixels.
+        """
+        stored = self.empty(task.spec, plan)
+        labels = self.slots(stored, plan)
+        if (select := self.selection()) is None:
+            shape = (len(labels), task.spec.channels, *self.size(task.spec, plan))
+            noise = torch.randn(shape, generator=task.generator("initial noise"))
+            images = noise / noise.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+        else:
+            features = None
+            if uses_features(select):
+                need = features_need(feature_seed(task.seed, self.feature_seeds))
+                features = read_features(task.find(need))
+            chosen = select(features, task.train.labels, labels, task.generator("selection"))
+            images = task.train.unit_images(chosen)
+            if space is not None:
+                images = space.transform(images)
+        with torch.no_grad():
+            self.fill(stored, images, labels)
+        return stored

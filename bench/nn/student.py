@@ -1,0 +1,92 @@
+"""The student as a contestant sets it: pixel space, network, augmentation, and how it is trained on the finished set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import nn
+
+from ..data import Spec
+from ..train_recipe import Loss, Optimizer, Schedule, TrainRecipe
+from .networks import build_network, default_network
+from .spaces import default_space
+
+
+@dataclass(frozen=True, kw_only=True)
+class Student:
+    """Hyper-parameters of the student, in the loop where an objective trains one, and in the set's own recipe.
+
+    Attributes:
+        space: pixel space; ``auto`` is zca_kip on colour images and standard on grey ones.
+        network: student network; empty is the data set's default.
+        augmentation: strategy of ``bench.nn.augment``; ``auto`` is flip_rotate, or rotate where a flip would change the
+            class; ``all`` is every operation that keeps the class.
+        student_optimizer: ``adam`` or ``sgd``.
+        student_lr: learning rate.
+        student_momentum: of ``sgd``.
+        student_schedule: of the learning rate.
+        student_steps: training steps of a judged student.
+        student_batch: distilled images per step; 0 takes all.
+        student_loss: ``cross_entropy`` on soft targets, or ``mse``, which centred labels need.
+    """
+
+    space: str = "auto"
+    network: str = ""
+    augmentation: str = "auto"
+    student_optimizer: Optimizer = "adam"
+    student_lr: float = 1e-3
+    student_momentum: float = 0.9
+    student_schedule: Schedule = "constant"
+    student_steps: int = 1000
+    student_batch: int = 0
+    student_loss: Loss = "cross_entropy"
+
+    def settle(self, spec: Spec) -> Self:
+        """Replace ``auto`` and empty choices by what they stand for on a data set."""
+        everything = ["color"] * (spec.channels == 3) + ["crop", "cutout"] + ["flip"] * spec.mirror + ["scale", "rotate"]
+        named = {"auto": "flip_rotate" if spec.mirror else "rotate", "all": "_".join(everything)}
+        return replace(
+            self,
+            augmentation=named.get(self.augmentation, self.augmentation),
+            space=default_space(spec) if self.space == "auto" else self.space,
+            network=self.network or default_network(spec),
+        )
+
+    def batch(self, images: int) -> int:
+        """Return how many of ``images`` distilled images one step takes."""
+        return self.student_batch if 0 < self.student_batch < images else images
+
+    def recipe(self, images: int) -> TrainRecipe:
+        """Return how a student is trained on a finished set of ``images`` images."""
+        sgd = self.student_optimizer == "sgd"
+        return TrainRecipe(
+            optimizer=self.student_optimizer,
+            lr=self.student_lr,
+            steps=self.student_steps,
+            batch_size=self.batch(images) % images,  # all of them are written as 0
+            momentum=self.student_momentum if sgd else 0.0,
+            schedule=self.student_schedule,
+            augmentation=self.augmentation,
+            loss=self.student_loss,
+        )
+
+    def build(self, spec: Spec) -> nn.Module:
+        """Return the network's architecture; parameters are drawn by ``bench.nn.networks.initial_parameters``."""
+        return build_network(self.network or default_network(spec), spec)
+
+    def presented_examples(self, images: int) -> int:
+        """Return how many images a student of a finished set of ``images`` images is shown."""
+        return self.student_steps * self.batch(images)
+
+
+def generator_state(generators: dict[str, torch.Generator]) -> dict[str, torch.Tensor]:
+    """Return the states of named random streams, for ``Run.state``."""
+    return {f"stream.{name}": generator.get_state() for name, generator in generators.items()}
+
+
+def restore_generators(generators: dict[str, torch.Generator], state: dict[str, torch.Tensor]) -> None:
+    """Set named random streams to the states of ``generator_state``."""
+    for name, generator in generators.items():
+        generator.set_state(state[f"stream.{name}"].cpu())

@@ -1,0 +1,104 @@
+"""An objective: what is optimised, and the gradient it gives the stored numbers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from .data import Spec
+from .method import Task
+from .parameterization import Parameterization
+from .prerequisite import Need
+
+if TYPE_CHECKING:
+    from .nn.student import Student
+
+
+@dataclass(frozen=True)
+class OuterGradient:
+    """One outer step's loss and what it says about the stored tensors.
+
+    Attributes:
+        loss: for the progress display.
+        gradients: name of a trained tensor -> gradient of its shape; a tensor that is not named stays as it is.
+    """
+
+    loss: float
+    gradients: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, loss: Tensor, stored: Parameterization) -> OuterGradient:
+        """Differentiate a scalar ``loss`` with respect to all trained tensors of ``stored``."""
+        trained = stored.trained()
+        found = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
+        return cls(float(loss.detach()), {name: g for name, g in zip(trained, found, strict=True) if g is not None})
+
+
+class Run(ABC):
+    """An objective at work on one cell. The outer loop owns optimizer, clipping, averaging, checkpoints and reports."""
+
+    @abstractmethod
+    def gradient(self, stored: Parameterization, progress: float) -> OuterGradient:
+        """Return the gradient of one outer step.
+
+        Args:
+            stored: gives batches by ``decode``; its tensors are not changed here.
+            progress: how far the run is, from 0 at the first step to 1 at the last.
+        """
+
+    def state(self) -> Mapping[str, Tensor]:
+        """Return what decides how the run goes on, as tensors: streams, pools of networks, ..."""
+        return {}
+
+    def load(self, state: Mapping[str, Tensor]) -> bool:
+        """Take a state back; ``False`` refuses it, and the cell starts over."""
+        del state
+        return True
+
+    def facts(self) -> Mapping[str, str | float]:
+        """Return how it is computed, for the record: ``engine``, ``precision``, ..."""
+        return {}
+
+
+class Objective(ABC):
+    """What is optimised. Concrete objectives are frozen dataclasses of hyper-parameters, registered in ``OBJECTIVES``.
+
+    Attributes:
+        name: registered name.
+        version: raised when the same fields give other gradients.
+        reference: the paper.
+        outer_defaults: defaults of the outer loop's fields (rates, schedule, clipping, steps) under this objective.
+        student_defaults: the same for the student's fields.
+        unkeyed: fields that choose how the gradient is computed and not which one.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    reference: ClassVar[str]
+    outer_defaults: ClassVar[Mapping[str, Any]] = {}
+    student_defaults: ClassVar[Mapping[str, Any]] = {}
+    unkeyed: ClassVar[frozenset[str]] = frozenset()
+
+    @abstractmethod
+    def begin(self, task: Task, student: Student, steps: int) -> Run:
+        """Put everything in place for ``steps`` outer steps; ``student`` has no ``auto`` left."""
+
+    def refuses(self, spec: Spec, student: Student) -> str | None:
+        """Return a sentence why these hyper-parameters or this data set cannot be done, or ``None``."""
+        del spec, student
+        return None
+
+    def needs(self, spec: Spec, student: Student, seed: int) -> tuple[Need, ...]:
+        """Return the prerequisites that ``begin`` will open."""
+        del spec, student, seed
+        return ()
+
+    def flops(self, spec: Spec, student: Student, images: int) -> float | None:
+        """Return about how many operations one outer step on ``images`` decoded images takes, or ``None``."""
+        del spec, student, images
+        return None

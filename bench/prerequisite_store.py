@@ -1,0 +1,300 @@
+"""Prerequisites on disk: built once under a lock, checked when they are opened, read-only ever after."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from filelock import FileLock
+from pydantic import TypeAdapter, ValidationError
+
+from .errors import BenchError, RejectedSet, did_you_mean
+from .guard import guarded
+from .prerequisite import Need, Prerequisite, Workshop, unannounced
+from .registry import PREREQUISITES
+
+if TYPE_CHECKING:
+    import torch
+
+    from .data import Dataset
+
+MANIFEST = "manifest.json"
+_SCHEMA = 1
+
+#: What this process has hashed: (device, inode, size, time of change) -> SHA-256. A whitening of 75 MB is not read twice.
+_HASHED: dict[tuple[int, int, int, int], str] = {}
+
+
+@dataclass(frozen=True)
+class Built:
+    """A prerequisite that is there.
+
+    Attributes:
+        name: registered name.
+        key: hash of everything that can change its files.
+        path: its folder.
+        seconds: what building it took, whenever that was.
+        config: all fields of its builder.
+        seed: which of several equal ones.
+        fresh: whether this very call built it.
+    """
+
+    name: str
+    key: str
+    path: Path
+    seconds: float
+    config: Mapping[str, Any]
+    seed: int
+    fresh: bool
+
+
+class _Damaged(Exception):
+    """What stands on disk is not what was built; the text says why."""
+
+
+@dataclass
+class PrerequisiteStore:
+    """A folder with one folder per prerequisite, named by its key.
+
+    Beside ``<key>/`` lie ``<key>.lock``, and while it is built ``.building-<key>/``, which an interrupted build leaves
+    behind and the next one goes on from. ``<key>/manifest.json`` tells how it was made and has size and SHA-256 of every file.
+
+    Attributes:
+        folder: where prerequisites are read and built; it need not exist to be read.
+        look_first: a folder to look into before, which is never changed: what a dry run reads while it builds elsewhere.
+        warnings: a sentence for everything damaged that was met.
+    """
+
+    folder: Path
+    look_first: Path | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    def find(self, key: str) -> Path | None:
+        """Return the folder of a prerequisite, checked against its manifest, or ``None`` if there is no whole one."""
+        for home in filter(None, (self.look_first, self.folder)):
+            try:
+                if (home / key).is_dir():
+                    _check(home / key, key)
+                    return home / key
+            except _Damaged as damage:
+                sentence = f"prerequisite {home / key} is damaged ({damage}); it counts as missing and is built anew"
+                if sentence not in self.warnings:
+                    self.warnings.append(sentence)
+        return None
+
+    def manifest(self, path: Path) -> dict[str, Any]:
+        """Return the manifest of a folder that ``find`` returned."""
+        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        return manifest
+
+    def lock(self, key: str) -> FileLock:
+        """Return the lock that whoever builds ``key`` holds; it ends with its process, however that ends."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.folder / f"{key}.lock")
+
+    def workplace(self, key: str) -> Path:
+        """Return the folder to build ``key`` in, with whatever an interrupted build left there. The lock must be held."""
+        place = self.folder / f".building-{key}"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / MANIFEST).unlink(missing_ok=True)
+        for file in _files(place):
+            file.chmod(0o644)  # the build may have been interrupted at its very end
+        return place
+
+    def finish(self, key: str, about: Mapping[str, Any]) -> Path:
+        """Turn the workplace of ``key`` into the prerequisite: list and seal its files, and give it its name.
+
+        Args:
+            key: names the folder.
+            about: what the manifest tells beside the files.
+
+        Returns:
+            The folder.
+
+        Raises:
+            RuntimeError: the builder wrote nothing.
+        """
+        place, target = self.folder / f".building-{key}", self.folder / key
+        listed = {file.relative_to(place).as_posix(): {"bytes": file.stat().st_size, "sha256": _sha256(file)} for file in _files(place)}
+        if not listed:
+            raise RuntimeError(f"prerequisite '{about['name']}' wrote no file into its folder")
+        manifest = {"schema": _SCHEMA, "key": key, **about, "files": listed}
+        (place / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        for file in _files(place):
+            file.chmod(0o444)  # not so the folders, or nobody could delete his results without a chmod of his own
+        if target.exists():
+            self._move_aside(target)
+        os.replace(place, target)  # the manifest comes with its files, so nobody ever sees half of them
+        return target
+
+    def _move_aside(self, target: Path) -> None:
+        """Rename what ``find`` called damaged. The lock must be held, or a rival's new one could be hit."""
+        aside = target.with_name(f"{target.name}.damaged")
+        shutil.rmtree(aside, ignore_errors=True)
+        os.replace(target, aside)
+
+
+def resolve(need: Need) -> Prerequisite:
+    """Return the builder that ``need`` asks for, its config checked against the builder's fields.
+
+    Raises:
+        BenchError: unknown name, unknown field, or a value of the wrong type.
+    """
+    kind: type[Prerequisite] = PREREQUISITES[need.name]
+    hints, known = get_type_hints(kind), [item.name for item in fields(kind)]  # type: ignore[arg-type]
+    checked = {}
+    for key, value in need.config.items():
+        if key not in known:
+            hint = did_you_mean(str(key), known)
+            raise BenchError(f"prerequisite '{need.name}' has no field '{key}'{hint} (fields: {', '.join(known) or 'none'})")
+        try:
+            # By way of JSON, because a need travels as JSON: there a list stands for a tuple and 1 for 1.0.
+            checked[key] = TypeAdapter(hints[key]).validate_json(json.dumps(value, allow_nan=False), strict=True)
+        except ValidationError as error:
+            problem = error.errors()[0]["msg"]
+            raise BenchError(f"prerequisite '{need.name}': field '{key}' cannot be {value!r}: {problem}") from error
+        except (TypeError, ValueError) as error:
+            raise BenchError(f"prerequisite '{need.name}': field '{key}' must be plain JSON: {error}") from error
+    return kind(**checked)
+
+
+def config_of(builder: Prerequisite) -> dict[str, Any]:
+    """Return all fields of a builder."""
+    return asdict(builder)  # type: ignore[call-overload, no-any-return]
+
+
+def ensure(
+    need: Need,
+    dataset: Dataset,
+    store: PrerequisiteStore,
+    device: torch.device,
+    report: Callable[[int, int, Mapping[str, float]], None] | None = None,
+    data_hash: str | None = None,
+) -> Built:
+    """Return a prerequisite, and build it first, with all that it needs, where it is not there.
+
+    Of several processes that want one at the same time, one builds it and the others wait for it.
+
+    Args:
+        need: what is asked for.
+        dataset: what it is built from; its test split stays closed, and so do its files.
+        store: where it is looked up and built.
+        device: where to compute.
+        report: called with ``(step, total, scalars)`` of the one that is being built.
+        data_hash: ``dataset.fingerprint()``, if the caller has it: it takes a while on a large data set.
+
+    Raises:
+        BenchError: the need names something unknown, or what the builder says.
+        RejectedSet: the builder reached for closed files or the network.
+    """
+    builder = resolve(need)
+    data_hash = data_hash or dataset.fingerprint()
+    key = builder.key(need.seed, data_hash)
+    path, fresh = store.find(key), False
+    if path is None:
+        before = builder.needs(need.seed)
+        for other in before:  # before the lock is taken, so that nobody ever holds two
+            ensure(other, dataset, store, device, report, data_hash)
+        with store.lock(key):
+            path = store.find(key)  # a rival may have been faster
+            if path is None:
+                workshop = Workshop(
+                    spec=dataset.spec,
+                    train=dataset.train,
+                    seed=need.seed,
+                    key=key,
+                    folder=store.workplace(key),
+                    device=device,
+                    find=opener(before, store, data_hash),
+                    on_report=report or (lambda *_: None),
+                )
+                seconds = _build(builder, workshop, dataset)
+                about = {"name": need.name, "version": builder.version, "config": config_of(builder), "seed": need.seed, "data": data_hash}
+                path, fresh = store.finish(key, {**about, "device": device.type, "seconds": seconds}), True
+    seconds = float(store.manifest(path).get("seconds", 0.0))
+    return Built(need.name, key, path, seconds, config_of(builder), need.seed, fresh)
+
+
+def opener(needs: tuple[Need, ...], store: PrerequisiteStore, data_hash: str) -> Callable[[Need], Path]:
+    """Return what opens the announced prerequisites, and builds none.
+
+    What it returns raises LookupError for one that is not among ``needs``, and BenchError for one that is not there.
+    """
+    announced = {resolve(need).key(need.seed, data_hash) for need in needs}
+
+    def find(need: Need) -> Path:
+        key = resolve(need).key(need.seed, data_hash)
+        if key not in announced:
+            raise unannounced(need)
+        path = store.find(key)
+        if path is None:
+            raise BenchError(f"prerequisite '{need.name}' is missing or damaged in {store.folder / key}; run the command again to build it")
+        return path
+
+    return find
+
+
+def _build(builder: Prerequisite, workshop: Workshop, dataset: Dataset) -> float:
+    """Let the builder work, what is closed to it being closed; return its seconds, those of interrupted tries included."""
+    spent = workshop.folder.with_name(f"{workshop.folder.name}.seconds")
+    started, earlier = time.monotonic(), 0.0
+    with suppress(OSError, ValueError):
+        earlier = float(spent.read_text())
+    try:
+        with guarded(dataset.files, no_network=True) as violations:
+            try:
+                builder.build(workshop)
+            finally:
+                # A refusal that the builder caught, or turned into another error, is still a refusal.
+                if violations:
+                    raise RejectedSet(f"while it was built, prerequisite '{builder.name}' {violations[0]}, which is closed to it")
+    except BaseException:
+        spent.write_text(str(earlier + time.monotonic() - started))
+        raise
+    seconds = round(earlier + time.monotonic() - started, 3)
+    spent.unlink(missing_ok=True)
+    return seconds
+
+
+def _check(folder: Path, key: str) -> None:
+    """Compare the files of a prerequisite with its manifest.
+
+    Raises:
+        _Damaged: they differ.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["schema"] != _SCHEMA or manifest["key"] != key or not manifest["files"]:
+            raise _Damaged("the manifest is of something else")
+        for name, listed in manifest["files"].items():
+            file = folder / name
+            if not file.is_file():
+                raise _Damaged(f"{name} is missing")
+            if file.stat().st_size != listed["bytes"] or _sha256(file) != listed["sha256"]:
+                raise _Damaged(f"{name} is not what was written")
+    except FileNotFoundError as error:
+        raise _Damaged(f"{Path(error.filename).name} is missing") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _Damaged(f"its manifest cannot be read: {error}") from error
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return iter(sorted(file for file in folder.rglob("*") if file.is_file()))
+
+
+def _sha256(file: Path) -> str:
+    """Hash a file, or remember what this process found in the same inode at the same time of change."""
+    now = file.stat()
+    identity = (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns)
+    if identity not in _HASHED:
+        with file.open("rb") as stream:
+            _HASHED[identity] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return _HASHED[identity]

@@ -1,0 +1,56 @@
+"""Selections: which real images a form starts from, or keeps. A coreset is a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from .prerequisite import Need
+
+
+class Select(Protocol):
+    """Picks a training image for every slot. Registered in ``SELECTIONS``."""
+
+    def __call__(self, features: Tensor | None, labels: Tensor, slots: Tensor, generator: object) -> Tensor:
+        """Return the (m,) indices of the chosen training images.
+
+        Args:
+            features: (n, d) features of all training images, or ``None`` for a selection that does not look at any.
+            labels: (n,) classes of the training images.
+            slots: (m,) wanted classes; equal ones stand together.
+            generator: a ``torch.Generator``, the only source of randomness.
+        """
+        ...
+
+
+Chosen = TypeVar("Chosen", bound=Callable[..., Tensor])
+
+
+def on_features(select: Chosen) -> Chosen:
+    """Mark a selection as one that looks at features: a decorator beside ``SELECTIONS.register``."""
+    select.uses_features = True  # type: ignore[attr-defined]
+    return select
+
+
+def uses_features(select: object) -> bool:
+    """Tell whether a selection looks at features, which must then be built before."""
+    return bool(getattr(select, "uses_features", False))
+
+
+def feature_seed(seed: int, feature_seeds: int) -> int:
+    """Return which feature network a distillation seed looks through."""
+    return seed % max(1, feature_seeds)
+
+
+def features_need(seed: int) -> Need:
+    """Return the prerequisite that holds the features of all training images."""
+    return Need("features", {}, seed)
+
+
+def read_features(folder: Path) -> Tensor:
+    """Read the (n, d) float32 features of a built ``features`` prerequisite."""
+    return load_file(folder / "features.safetensors")["features"]

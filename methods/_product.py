@@ -1,0 +1,193 @@
+"""A method as a product: form x objective x outer loop x student. How the parts meet; nothing here for plugin authors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, ClassVar, Self
+
+from bench import (
+    FORMS,
+    OBJECTIVES,
+    SELECTIONS,
+    DistilledSet,
+    Form,
+    FormPlan,
+    Method,
+    Objective,
+    PlanContext,
+    Refusal,
+    Resolution,
+    Spec,
+    Student,
+    Task,
+)
+from bench.form import NOISE
+from bench.method import Hyperparameter, hyperparameters
+from bench.nn.spaces import needs_of_space
+from bench.registry import claim_fields
+
+from . import _outer_loop
+from ._outer_loop import Outer, OuterLoop
+
+#: The objective of a product that optimises nothing: its initial values are the set.
+NONE = "none"
+
+claim_fields("outer loop", Outer)
+claim_fields("student", Student)
+
+
+@dataclass(frozen=True)
+class Product(Method):
+    """A form of storage, and what moves its numbers.
+
+    A named product says which parts it has by default (``own_forms``, ``own_objective``) and where their defaults differ
+    (``own_defaults``). Any part can be exchanged: ``podd[objective=mtt]``, ``rat_bptt[form=poster]``. Fields stay flat;
+    legal are those of the chosen parts.
+
+    Attributes:
+        form: how the budget is spent.
+        objective: what gives the stored numbers a gradient, or ``None``.
+        outer: how they follow it.
+        student: network, space, augmentation and training.
+    """
+
+    own_forms: ClassVar[tuple[str, ...]]
+    own_objective: ClassVar[str] = NONE
+    own_defaults: ClassVar[Mapping[str, Any]] = {}
+    aliases: ClassVar[Mapping[str, str]] = {"images": "form"}
+    axes: ClassVar[tuple[str, ...]] = ("form", "objective")
+
+    form: Form
+    objective: Objective | None
+    outer: Outer
+    student: Student
+
+    @classmethod
+    def candidates(cls, given: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        """Return the forms to try in turn: the one that was asked for, or the product's own."""
+        forms = cls.own_forms if given.get("form", "auto") == "auto" else (given["form"],)
+        return [{"form": form, "objective": given.get("objective", cls.own_objective)} for form in forms]
+
+    @classmethod
+    def legal(cls, given: Mapping[str, Any]) -> dict[str, Hyperparameter]:
+        """Return the fields of the chosen parts; those of all own forms where none is chosen."""
+        found = {
+            "form": Hyperparameter(str, "auto", f"method '{cls.name}'"),
+            "objective": Hyperparameter(str, cls.own_objective, f"method '{cls.name}'"),
+        }
+        objective = given.get("objective", cls.own_objective)
+        for form in {choice["form"]: None for choice in cls.candidates(given)}:
+            found |= hyperparameters(FORMS[form], f"form '{form}'")
+        if objective != NONE:
+            found |= hyperparameters(OBJECTIVES[objective], f"objective '{objective}'")
+            found |= hyperparameters(Outer, "outer loop")
+        return found | hyperparameters(Student, "student")
+
+    @classmethod
+    def belongs_to(cls, field: str) -> str:
+        """Name the first part that has such a field."""
+        kinds: list[tuple[str, Any]] = [("form", FORMS), ("objective", OBJECTIVES)]
+        for kind, registry in kinds:
+            for name in registry:
+                if field in hyperparameters(registry[name], name):
+                    return f"{kind} '{name}'"
+        return "the outer loop" if field in hyperparameters(Outer, "") else ""
+
+    @classmethod
+    def build(cls, values: Mapping[str, Any]) -> Self:
+        """Make the product of checked fields, laid over the defaults of its parts."""
+        form, name = FORMS[values["form"]], values.get("objective", cls.own_objective)
+        objective: type[Objective] | None = None if name == NONE else OBJECTIVES[name]
+        given = {**(objective.outer_defaults | objective.student_defaults if objective else {}), **cls.own_defaults, **values}
+        return cls(
+            form=form(**_of(form, given)),
+            objective=objective(**_of(objective, given)) if objective else None,
+            outer=Outer(**_of(Outer, given)),
+            student=Student(**_of(Student, given)),
+        )
+
+    def values(self) -> dict[str, Any]:
+        """Return the fields of all parts, and the parts' names."""
+        flat = {"form": self.form.name, **asdict(self.form), "objective": self.objective.name if self.objective else NONE}
+        if self.objective:
+            flat |= {**_asdict(self.objective), **asdict(self.outer)}
+        return flat | asdict(self.student)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the versions of the parts: products that are made of the same ones are one cell, whatever their names."""
+        parts: dict[str, Any] = {"form": [self.form.name, self.form.version]}
+        if self.objective:
+            parts |= {"objective": [self.objective.name, self.objective.version], "outer loop": _outer_loop.VERSION}
+        return {"product": parts}
+
+    def parts(self) -> dict[str, str]:
+        """Return the names of form, objective and selection."""
+        named = {"form": self.form.name, "objective": self.objective.name if self.objective else NONE}
+        return named if self.form.init == NOISE else {**named, "selection": self.form.init}
+
+    def unkeyed_fields(self) -> frozenset[str]:
+        """Return those of the objective."""
+        return self.objective.unkeyed if self.objective else frozenset()
+
+    def code(self) -> tuple[Any, ...]:
+        """Return the classes of the chosen parts; the product's own module brings the loop."""
+        chosen = (type(self), type(self.form), type(self.objective) if self.objective else None, self.form.selection())
+        return tuple(part for part in chosen if part is not None)
+
+    def plan(self, context: PlanContext) -> Resolution | Refusal:
+        """Settle the student, ask the objective, and let the form turn the budget into geometry."""
+        spec, student = context.spec, self.student.settle(context.spec)
+        if sentence := self._problem(spec, student):
+            return Refusal(sentence)
+        planned = self.form.plan(replace(context, optimised=self.objective is not None))
+        if isinstance(planned, Refusal):
+            return planned
+        settled, images = replace(self, form=planned.form, student=student), planned.images
+        needs = (*needs_of_space(student.space, spec), *planned.needs)
+        steps, flops = 0, None
+        if self.objective:
+            needs += self.objective.needs(spec, student, context.seed)
+            steps, each = self.outer.outer_iterations, self.objective.flops(spec, student, images)
+            flops = None if each is None else steps * each
+        return Resolution(
+            settled,
+            plan={"images": images, "geometry": dict(planned.geometry)},
+            adapted=planned.adapted,
+            external=planned.external,
+            notes=planned.notes,
+            outer_steps=steps,
+            flops=flops,
+            presented_examples=student.presented_examples(images),
+            network=student.network,
+            needs=needs,
+        )
+
+    def _problem(self, spec: Spec, student: Student) -> str | None:
+        if self.form.init not in (NOISE, "real") and self.form.init not in SELECTIONS:
+            return f"init={self.form.init} does not exist; use {NOISE}, real, {', '.join(SELECTIONS)}"
+        if self.objective is None:
+            return f"without an objective {NOISE} stays {NOISE}; choose init=real" if self.form.init == NOISE else None
+        return self.outer.problem() or self.objective.refuses(spec, student)
+
+    def distill(self, task: Task) -> DistilledSet:
+        """Build the form, let the objective move its numbers, and hand over what the outer loop ends with."""
+        plan = FormPlan(self.form, int(task.plan["images"]), task.plan["geometry"])
+        recipe = self.student.recipe(plan.images)
+        if self.objective is None:
+            # Real images stay plain pixels, which a student sees through the space, as it sees all real images.
+            stored = self.form.build(task, plan, None)
+            return DistilledSet(task.spec, stored, recipe, space=self.student.space, coordinates="rgb", network=self.student.network)
+        stored = self.form.build(task, plan, task.space(self.student.space)).to(task.device)
+        run = self.objective.begin(task, self.student, task.steps(self.outer.outer_iterations))
+        OuterLoop(self.outer, task, stored, run).finish()
+        return DistilledSet(task.spec, stored, recipe, space=self.student.space, network=self.student.network)
+
+
+def _of(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that are fields of ``kind``."""
+    return {item.name: values[item.name] for item in fields(kind) if item.name in values}
+
+
+def _asdict(part: Any) -> dict[str, Any]:
+    return asdict(part)

@@ -1,0 +1,148 @@
+"""One learnable image for the whole data set, read as overlapping patches (PoDD, Shul et al. 2024, arXiv 2403.12040)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+
+from bench import FORMS, BenchError, Form, FormPlan, Need, Parameterization, PlanContext, Refusal, Spec
+from bench.decoders.poster import PatchLabels, Poster
+from bench.decoders.poster_layout import PosterLayout
+from bench.seeding import stream
+from bench.selection import feature_seed
+
+from ..prerequisites._clip import CLIP_MODEL, clip_weights_at_hand
+from ..prerequisites.class_distances import clip_need, features_need, read_distances
+from ._class_order import greedy_order
+from ._poster_size import parse_overlap, parse_size, plan_layout
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchedPoster(Form):
+    """What posters share: their patches and the labels of these.
+
+    Attributes:
+        patches: patch grid, columns x rows, e.g. ``16x6``; ``auto`` follows ``overlap``. Clamped to distinct positions,
+            and grown until every pixel lies in a patch.
+        overlap: share of its width and height that a patch has in common with the next one, columns x rows, so that the
+            grid grows with the poster. The default is the density of PoDD's CIFAR-10 poster.
+        labels: ``fixed``, ``proportional`` or ``learned`` (PoDDL), see ``bench.decoders.poster``.
+        label_cells: cells per class and side of learned labels.
+        poster: size fixed by a recipe, width x height, e.g. ``153x60``; ``auto`` follows the size rule.
+    """
+
+    patches: str = "auto"
+    overlap: str = "0.747x0.825"
+    labels: PatchLabels = "fixed"
+    label_cells: int = 1
+    poster: str = "auto"
+
+    def layout(self, context: PlanContext) -> PosterLayout | Refusal:
+        """Return where everything lies.
+
+        Raises:
+            BenchError: ``patches``, ``overlap`` or ``poster`` cannot be read.
+        """
+        spec, budget, name = context.spec, context.budget, type(self).name
+        if self.label_cells < 1:
+            return Refusal(f"label_cells is {self.label_cells}; learned labels need at least one cell per class")
+        numbers = (spec.classes * self.label_cells) ** 2 if self.labels == "learned" else 0
+        pixels, size = budget.pixels_beside_labels(numbers, spec.channels), parse_size(self.poster, f"{name}.poster")
+        if size and size[0] * size[1] > pixels:
+            return Refusal(f"poster={self.poster} has {size[0] * size[1]} px, the budget {budget.requested} leaves {pixels} for it")
+        if size and (size[0] < spec.height or size[1] < spec.width):
+            return Refusal(f"poster={self.poster} is smaller than one patch of {spec.width}x{spec.height} px")
+        grid = parse_size(self.patches, f"{name}.patches")
+        overlap = parse_overlap(self.overlap, f"{name}.overlap")
+        found = plan_layout(pixels, spec.classes, (spec.height, spec.width), grid and grid[::-1], overlap, size)
+        if found is None:
+            need = spec.height * spec.width
+            return Refusal(f"a {name} needs one patch of {need} px on {spec.name}, the budget {budget.requested} leaves {pixels} for it")
+        return found
+
+    def planned(self, layout: PosterLayout, order: list[int], **more: Any) -> FormPlan:
+        """Return the plan of a layout and a class order."""
+        geometry = {"size": layout.size, "patch_grid": layout.patch_grid, "class_grid": layout.class_grid, "order": order}
+        plain = {key: [int(v) for v in value] for key, value in geometry.items()}
+        return FormPlan(self, len(layout.patches()), plain, **more)
+
+    def empty(self, spec: Spec, plan: FormPlan) -> Parameterization:
+        """Make the poster, all zero."""
+        size, patch_grid, class_grid = (_pair(plan.geometry[key]) for key in ("size", "patch_grid", "class_grid"))
+        layout = PosterLayout(size, (spec.height, spec.width), patch_grid, class_grid)
+        return Poster(spec, layout, plan.geometry["order"], self.labels, self.label_cells)
+
+
+def _pair(numbers: Any) -> tuple[int, int]:
+    first, second = numbers
+    return int(first), int(second)
+
+
+@FORMS.register("poster")
+@dataclass(frozen=True, kw_only=True)
+class OrderedPoster(PatchedPoster):
+    """A poster whose class areas fade into each other, similar classes side by side.
+
+    Attributes:
+        order: ``auto`` (clip, or features where no CLIP weights are at hand), ``identity``, ``random``, ``features``,
+            ``clip``, or the classes row after row joined by dashes, e.g. ``3-1-0-2``.
+        clip_model: open_clip's name of the text encoder; the OpenAI weights need a quickgelu variant.
+        clip_weights: CLIP checkpoint for ``order=clip``: a path, or ``openai`` for open_clip's own cache.
+    """
+
+    name: ClassVar[str] = "poster"
+
+    order: str = "auto"
+    clip_model: str = CLIP_MODEL
+    clip_weights: str = "openai"
+
+    def plan(self, context: PlanContext) -> FormPlan | Refusal:
+        """Settle size, grids and class order."""
+        layout = self.layout(context)
+        if isinstance(layout, Refusal):
+            return layout
+        source, notes = self._source()
+        order = self._class_order(source, layout.class_grid, context)
+        notes += (f"class order from {source}",)
+        if layout.distinct_areas() < context.spec.classes:
+            notes += (f"only {layout.distinct_areas()} of {context.spec.classes} class areas lie at different positions",)
+        # Where the order is the same for every seed it stands in the fields, so that equal orders are equal cells.
+        varies = source == "random" or (source == "features" and self.feature_seeds > 1)
+        form = replace(self, order=source if varies else "-".join(map(str, order)))
+        external = "CLIP text embeddings" if source == "clip" else ""
+        return form.planned(layout, order, external=external, notes=notes, needs=self.selection_needs(context.seed))
+
+    def _source(self) -> tuple[str, tuple[str, ...]]:
+        if self.order != "auto":
+            return self.order, ()
+        if clip_weights_at_hand(self.clip_model, self.clip_weights):
+            return "clip", ()
+        return "features", ("no CLIP weights at hand, so order=auto uses class features of a small network trained on the training split",)
+
+    def _class_order(self, source: str, class_grid: tuple[int, int], context: PlanContext) -> list[int]:
+        """Turn an order's name into the class of every cell, row after row.
+
+        Raises:
+            BenchError: the name is unknown, or an explicit order is not a permutation.
+        """
+        spec = context.spec
+        if source == "identity":
+            return list(range(spec.classes))
+        if source == "random":
+            return torch.randperm(spec.classes, generator=stream("class order", spec.name, context.seed)).tolist()
+        if source in ("features", "clip"):
+            distance = read_distances(context.find(self._distances(source, context)))
+            return greedy_order(distance, rows=class_grid[1], columns=class_grid[0])
+        parts = source.split("-")
+        if all(part.isdecimal() for part in parts) and sorted(map(int, parts)) == list(range(spec.classes)):
+            return [int(part) for part in parts]
+        raise BenchError(
+            f"poster.order is '{source}'; use auto, identity, random, features, clip, or all {spec.classes} classes joined by dashes"
+        )
+
+    def _distances(self, source: str, context: PlanContext) -> Need:
+        if source == "clip":
+            return clip_need(context.spec, self.clip_model, self.clip_weights)
+        return features_need(feature_seed(context.seed, self.feature_seeds))

@@ -1,0 +1,1 @@
+"""Which real images a form starts from or keeps."""
