@@ -88,7 +88,7 @@ def judge_full_data(
     """
     asked = protocol.full_data
     space = fit_space(asked.space, dataset.train, cache, dataset.fingerprint())
-    name = network_name(protocol, dataset)
+    name = network_name(protocol, dataset.spec)
     network = build_network(name, dataset.spec)
     recipe = _recipe(asked, len(dataset.train), effort)
     count = protocol.students if ensemble_mode(network) == "grouped" else 1
