@@ -175,7 +175,7 @@ def ensure(
     need: Need,
     dataset: Dataset,
     store: PrerequisiteStore,
-    device: torch.device,
+    device: torch.device | None = None,
     report: Callable[[int, int, Mapping[str, float]], None] | None = None,
     data_hash: str | None = None,
 ) -> Built:
@@ -187,7 +187,7 @@ def ensure(
         need: what is asked for.
         dataset: what it is built from; its test split stays closed, and so do its files.
         store: where it is looked up and built.
-        device: where to compute.
+        device: where to compute; the default is the CPU.
         report: called with ``(step, total, scalars)`` of the one that is being built.
         data_hash: ``dataset.fingerprint()``, if the caller has it: it takes a while on a large data set.
 
@@ -195,7 +195,10 @@ def ensure(
         BenchError: the need names something unknown, or what the builder says.
         RejectedSet: the builder reached for closed files or the network.
     """
+    import torch  # here, so that whoever only reads needs none
+
     builder = resolve(need)
+    device = device or torch.device("cpu")
     data_hash = data_hash or dataset.fingerprint()
     key = builder.key(need.seed, data_hash)
     path, fresh = store.find(key), False

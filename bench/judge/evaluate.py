@@ -14,7 +14,7 @@ from ..budget import Budget
 from ..data import Batch, Dataset, Spec
 from ..distilled import DistilledSet
 from ..nn.networks import Parameters, build_network, default_network, flops_per_image
-from ..nn.spaces import fit_space
+from ..nn.spaces import shared_space
 from ..nn.students import Sampling, StudentStreams, train_students
 from ..record import mean
 from ..space import Space
@@ -157,7 +157,7 @@ def judge_set(
         budget: pixels granted.
         protocol: how to judge.
         seed: distillation seed.
-        cache: folder for fitted pixel spaces.
+        cache: folder of prerequisites, where a large pixel space is kept.
         device: where students are trained.
         on_progress: called with (student-steps done, student-steps in all).
 
@@ -221,7 +221,7 @@ def _open(
         dataset=dataset,
         distilled=distilled,
         protocol=protocol,
-        space=fit_space(distilled.space, dataset.train, cache, dataset.fingerprint()),
+        space=shared_space(distilled.space, dataset, cache),
         network_name=name,
         network=build_network(name, dataset.spec),
         streams=[StudentStreams((*parts, repeat)) for repeat in range(protocol.students)],

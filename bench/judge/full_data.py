@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..data import Batch, Dataset
 from ..nn.networks import build_network, ensemble_mode
-from ..nn.spaces import fit_space
+from ..nn.spaces import shared_space
 from ..nn.students import StudentStreams, train_students
 from ..space import Space
 from ..train_recipe import TrainRecipe
@@ -81,13 +81,13 @@ def judge_full_data(
         dataset: the data set.
         protocol: names the network, the number of students and the recipe.
         seed: part of the students' streams.
-        cache: folder for fitted pixel spaces.
+        cache: folder of prerequisites, where a large pixel space is kept.
         effort: fraction of the images that the recipe shows.
         device: where to compute.
         on_progress: called with (student-steps done, student-steps in all).
     """
     asked = protocol.full_data
-    space = fit_space(asked.space, dataset.train, cache, dataset.fingerprint())
+    space = shared_space(asked.space, dataset, cache)
     name = network_name(protocol, dataset.spec)
     network = build_network(name, dataset.spec)
     recipe = _recipe(asked, len(dataset.train), effort)

@@ -55,7 +55,7 @@ class Validator:
             dataset_name: registered name.
             split: must be ``dev``; ``paper`` has no val.
             options: where the data lies.
-            cache: folder for fitted pixel spaces.
+            cache: folder of prerequisites, where a large pixel space is kept.
             protocol: how students are trained.
             seed: distillation seed.
             plugin_files: files given by ``--plugin``, which may hold the data set or the parameterization.

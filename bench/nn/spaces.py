@@ -1,8 +1,10 @@
-"""Pixel spaces that exist, and a cache of fitted ones keyed by the content they were fitted on."""
+"""Pixel spaces that exist, and the prerequisite that holds a large one, which takes too long to be fitted in every cell."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
@@ -11,11 +13,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..data import Spec, Split
+from ..data import Dataset, Spec, Split
 from ..errors import unknown_name
-from ..files import replacing
 from ..keys import digest
+from ..prerequisite import Need, Prerequisite, Workshop
+from ..prerequisite_store import PrerequisiteStore, ensure
+from ..registry import PREREQUISITES
 from ..space import Space
+
+_LARGE = 1024  # numbers of an image from which on a whitening is kept
+_FILE = "space.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,27 +130,98 @@ def default_space(spec: Spec) -> str:
     return "zca_kip" if spec.channels == 3 else "standard"
 
 
-def fit_space(name: str, train: Split, cache: Path | None = None, data_hash: str = "") -> Space:
-    """Fit the space called ``name`` on ``train``, or read it from ``cache`` if it was fitted on the same content.
-
-    Args:
-        name: key of ``SPACES``.
-        train: the training split.
-        cache: folder for fitted spaces; nothing is cached without one.
-        data_hash: fingerprint of the data set, part of the cache's key.
+def fit_space(name: str, train: Split) -> Space:
+    """Fit the space called ``name`` on ``train``, in memory.
 
     Raises:
         BenchError: no space has that name.
     """
+    return _known(name).fit(train)
+
+
+def needs_of_space(name: str, spec: Spec) -> tuple[Need, ...]:
+    """Return what a plan announces for a pixel space: nothing where fitting it is faster than reading a file.
+
+    Raises:
+        BenchError: no space has that name.
+    """
+    return (_need(name),) if _is_shared(name, spec.shape) else ()
+
+
+def open_space(name: str, train: Split, find: Callable[[Need], Path]) -> Space:
+    """Return a pixel space as a contestant gets it: the shared one if the plan announced it, else fitted here in memory.
+
+    Args:
+        name: key of ``SPACES``.
+        train: the training split.
+        find: opens an announced prerequisite, and raises LookupError for another one.
+
+    Raises:
+        BenchError: no space has that name, or an announced one is missing or damaged.
+    """
+    if _is_shared(name, train.images.shape[1:]):
+        with suppress(LookupError):
+            return _read_space(name, find(_need(name)))
+    return fit_space(name, train)
+
+
+def shared_space(name: str, dataset: Dataset, folder: Path | None) -> Space:
+    """Return a pixel space as the host gets it: a large one is built in the folder of prerequisites if it is not there.
+
+    Args:
+        name: key of ``SPACES``.
+        dataset: its training split is what the space is fitted on.
+        folder: of prerequisites; without one the space is fitted in memory.
+
+    Raises:
+        BenchError: no space has that name.
+    """
+    if folder is None or not _is_shared(name, dataset.spec.shape):
+        return fit_space(name, dataset.train)
+    return _read_space(name, ensure(_need(name), dataset, PrerequisiteStore(folder)).path)
+
+
+@PREREQUISITES.register("space")
+@dataclass(frozen=True)
+class FittedSpace(Prerequisite):
+    """A large pixel space, fitted once on the CPU, where it is the same everywhere.
+
+    Attributes:
+        space: key of ``SPACES``.
+    """
+
+    name: ClassVar[str] = "space"
+
+    space: str
+
+    def __post_init__(self) -> None:
+        """Check the name at the door."""
+        _known(self.space)
+
+    def build(self, workshop: Workshop) -> None:
+        """Write ``space.safetensors``."""
+        space = fit_space(self.space, workshop.train)
+        save_file({key: value.contiguous() for key, value in space.tensors().items()}, workshop.folder / _FILE)
+
+    def key(self, seed: int, data_hash: str) -> str:
+        """Let another version of the space be another prerequisite."""
+        return digest([super().key(seed, data_hash), _known(self.space).version])
+
+
+def _known(name: str) -> type[Space]:
     if name not in SPACES:
         raise unknown_name("pixel space", name, SPACES)
-    kind = SPACES[name]
-    if cache is None or train.images[0].numel() < 1024:  # small fits are faster than the file
-        return kind.fit(train)
-    file = cache / f"space-{name}-{digest([name, kind.version, data_hash, len(train)])}.safetensors"
-    if file.is_file():
-        return kind.from_tensors(load_file(file))
-    space = kind.fit(train)
-    with replacing(file) as scratch:
-        save_file({key: value.contiguous() for key, value in space.tensors().items()}, scratch)
-    return space
+    return SPACES[name]
+
+
+def _is_shared(name: str, shape: Sequence[int]) -> bool:
+    """Tell whether reading a fitted space is faster than fitting it."""
+    return _known(name) is not Standard and math.prod(shape) >= _LARGE
+
+
+def _need(name: str) -> Need:
+    return Need(FittedSpace.name, {"space": name})
+
+
+def _read_space(name: str, folder: Path) -> Space:
+    return _known(name).from_tensors(load_file(folder / _FILE))

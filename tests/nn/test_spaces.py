@@ -1,4 +1,4 @@
-"""Pixel spaces: fitted on training images alone, inverted, cached by content, equal to an independent computation."""
+"""Pixel spaces: fitted on training images alone, inverted, fitted once for all, equal to an independent computation."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench import BenchError, Dataset, Split
-from bench.nn.spaces import SPACES, Standard, ZcaKip, fit_space
+from bench import BenchError, Dataset, Spec, Split
+from bench.nn.spaces import SPACES, Standard, ZcaKip, fit_space, needs_of_space, open_space, shared_space
+from bench.prerequisite import Need
+from bench.prerequisite_store import PrerequisiteStore, opener, resolve
 from bench.seeding import stream
 from oracles import whitening
 
@@ -74,27 +76,77 @@ def test_the_transform_is_differentiable_and_does_not_depend_on_the_batch(name: 
     torch.testing.assert_close(space.transform(x[2:3]), out[2:3], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", SPACES)
-def test_the_cache_gives_back_the_same_numbers(name: str, tmp_path: Path) -> None:
-    train = noise(30, (1, 32, 32))
-    fresh = fit_space(name, train, tmp_path, "hash")
-    files = list(tmp_path.iterdir())
-    assert len(files) == 1
-    cached = fit_space(name, train, tmp_path, "hash")
-    for key, tensor in fresh.tensors().items():
-        assert torch.equal(cached.tensors()[key], tensor)
-    fit_space(name, train, tmp_path, "another hash")
-    assert len(list(tmp_path.iterdir())) == 2
-    assert not list(tmp_path.glob("*.tmp"))
+def dataset_of(train: Split) -> Dataset:
+    return Dataset(Spec("noise", 1, tuple(train.images.shape[1:]), ("noise",)), train, lambda: train)
 
 
-def test_the_cache_is_really_read(tmp_path: Path) -> None:
-    train = noise(30, (1, 32, 32))
-    fit_space("standard", train, tmp_path, "hash")
-    other = noise(30, (1, 32, 32))
-    other.images.zero_()
-    cached = fit_space("standard", other, tmp_path, "hash")
-    assert torch.equal(cached.tensors()["mean"], Standard.fit(train).mean)
+def nothing_announced(need: Need) -> Path:
+    raise LookupError(need.name)
+
+
+def test_only_large_whitenings_are_announced() -> None:
+    small, large = (Spec("noise", 1, (3, side, side), ("noise",)) for side in (18, 19))
+    assert needs_of_space("zca_kip", small) == ()
+    assert needs_of_space("zca_kip", large) == (Need("space", {"space": "zca_kip"}),)
+    assert needs_of_space("standard", large) == ()
+
+
+def test_host_and_contestant_get_the_same_numbers_from_one_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = dataset_of(noise(30, (1, 32, 32)))
+    fresh = fit_space("zca_kip", dataset.train)
+    built = shared_space("zca_kip", dataset, tmp_path)
+    monkeypatch.setattr(ZcaKip, "fit", None)  # from here on nobody can fit one
+    again = shared_space("zca_kip", dataset, tmp_path)
+    needs = needs_of_space("zca_kip", dataset.spec)
+    opened = open_space("zca_kip", dataset.train, opener(needs, PrerequisiteStore(tmp_path), dataset.fingerprint()))
+    for space in (built, again, opened):
+        for key, tensor in fresh.tensors().items():
+            assert torch.equal(space.tensors()[key], tensor)
+
+
+def test_a_contestant_that_announced_nothing_fits_in_memory_and_writes_nothing(tmp_path: Path) -> None:
+    dataset = dataset_of(noise(30, (1, 32, 32)))
+    store = PrerequisiteStore(tmp_path / "prerequisites")
+    space = open_space("zca_kip", dataset.train, opener((), store, dataset.fingerprint()))
+    assert torch.equal(space.tensors()["whiten"], ZcaKip.fit(dataset.train).whiten)
+    assert not store.folder.exists()
+
+
+def test_small_spaces_touch_no_folder(tmp_path: Path) -> None:
+    dataset = dataset_of(noise(30, (1, 8, 8)))
+    for name in SPACES:
+        shared_space(name, dataset, tmp_path / "prerequisites")
+        open_space(name, dataset.train, nothing_announced)
+    assert not (tmp_path / "prerequisites").exists()
+
+
+def test_without_a_folder_the_host_fits_in_memory() -> None:
+    dataset = dataset_of(noise(30, (1, 32, 32)))
+    assert torch.equal(shared_space("zca_kip", dataset, None).tensors()["whiten"], ZcaKip.fit(dataset.train).whiten)
+
+
+def test_other_images_and_another_version_are_fitted_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (dataset_of(noise(count, (1, 32, 32))) for count in (30, 31))
+    for dataset in (one, other):
+        space = shared_space("zca_kip", dataset, tmp_path)
+        assert torch.equal(space.tensors()["whiten"], ZcaKip.fit(dataset.train).whiten)
+    monkeypatch.setattr(ZcaKip, "version", 2)
+    shared_space("zca_kip", one, tmp_path)
+    assert len(list(tmp_path.glob("*/manifest.json"))) == 3
+
+
+def test_a_damaged_whitening_is_fitted_anew(tmp_path: Path) -> None:
+    dataset = dataset_of(noise(30, (1, 32, 32)))
+    shared_space("zca_kip", dataset, tmp_path)
+    [file] = tmp_path.glob("*/space.safetensors")
+    file.chmod(0o644)
+    file.write_bytes(file.read_bytes()[:-8])
+    assert torch.equal(shared_space("zca_kip", dataset, tmp_path).tensors()["whiten"], ZcaKip.fit(dataset.train).whiten)
+
+
+def test_an_announced_space_of_an_unknown_name_is_refused() -> None:
+    with pytest.raises(BenchError, match="unknown pixel space 'zca'"):
+        resolve(Need("space", {"space": "zca"}))
 
 
 def test_an_unknown_space_names_the_closest(digits: Dataset) -> None:
