@@ -141,6 +141,7 @@ class _Sweep:
 
     def _plan(self) -> tuple[Plan, dict[str, Record], list[Record]]:
         """Return the plan, all earlier records, and those of them that got a new name."""
+        from .prerequisite_store import PrerequisiteStore
         from .registry import UNAVAILABLE, discover
         from .sweep.planning.history import attach
         from .sweep.planning.plan import Planner, require_known
@@ -149,14 +150,16 @@ class _Sweep:
         broken = [f"plugin {name} does not import: {reason}" for name, reason in sorted(UNAVAILABLE.items())]
         require_known(self.force)
         with tempfile.TemporaryDirectory() as scratch:
-            cache = _look_only(self.store.prerequisites, Path(scratch)) if self.dry_run else self.store.prerequisites
-            planner = Planner(self.settings, cache, download=not self.dry_run)
+            shared = self.store.prerequisites
+            # A dry run looks at what is there, and builds what it has to look into elsewhere.
+            built = PrerequisiteStore(Path(scratch), look_first=shared) if self.dry_run else PrerequisiteStore(shared)
+            planner = Planner(self.settings, built, download=not self.dry_run)
             planner.check()
             if not self.dry_run:
                 self.store.prepare()
             plan = planner.plan()
         records, corrupt = self.store.read_all(set_aside=not self.dry_run)
-        self._warn([*broken, *corrupt])
+        self._warn([*broken, *built.warnings, *corrupt])
         return plan, records, attach(plan, self.store, records, self.rerun, self.force)
 
     def _execute(self, plan: Plan, estimates: Mapping[str, Estimate], device: str, pool: Callable[[], Executor]) -> bool:
@@ -183,14 +186,6 @@ class _Sweep:
         self.said += new
         for warning in new:
             self.listener.warned(warning)
-
-
-def _look_only(folder: Path, scratch: Path) -> Path:
-    """Return a folder in which everything of ``folder`` can be read and nothing of it can be changed."""
-    if folder.is_dir():
-        for file in folder.iterdir():
-            (scratch / file.name).symlink_to(file.resolve())
-    return scratch
 
 
 def write_report(store: Store, said: Sequence[str] = ()) -> tuple[list[Path], list[str]]:

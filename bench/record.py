@@ -48,6 +48,8 @@ class Cell:
         unofficial: the images are a copy of the data set that nobody vouches for.
         parts: what the method is made of: kind of part -> registered name, e.g. ``{"form": "poster"}``.
         plan: the geometry that was decided while planning.
+        identity: what beside the fields names the method in the distil key, e.g. its parts and their versions.
+        unkeyed: fields that choose how the set is computed and not which one; they are left out of the distil key.
         prerequisites: what was built before the cell ran: ``name``, ``key``, ``config``, ``seed`` and ``seconds`` of each.
     """
 
@@ -77,6 +79,8 @@ class Cell:
     unofficial: bool = False
     parts: dict[str, str] = field(default_factory=dict)
     plan: dict[str, Any] = field(default_factory=dict)
+    identity: dict[str, Any] = field(default_factory=dict)
+    unkeyed: list[str] = field(default_factory=list)
     prerequisites: list[dict[str, Any]] = field(default_factory=list)
 
     @property
