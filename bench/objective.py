@@ -42,9 +42,9 @@ class OuterGradient:
 class Streams(Mapping[str, torch.Generator]):
     """The named random streams of a run, drawn on step after step and kept in checkpoints."""
 
-    def __init__(self, task: Task, *names: str) -> None:
-        """Start every stream where the cell's key says."""
-        self._generators = {name: task.generator(name) for name in names}
+    def __init__(self, task: Task | None, *names: str) -> None:
+        """Start every stream where the key of the cell says; without names there is nothing to start."""
+        self._generators = {name: task.generator(name) for name in names} if task else {}
 
     def __getitem__(self, name: str) -> torch.Generator:
         """Return the generator of one stream."""
@@ -75,7 +75,7 @@ class Run(ABC):
         streams: random streams that go on from step to step; the suite keeps and restores them.
     """
 
-    streams: Streams | None = None
+    streams: Streams = Streams(None)
 
     @abstractmethod
     def gradient(self, stored: Parameterization, progress: float) -> OuterGradient:

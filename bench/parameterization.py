@@ -93,7 +93,7 @@ class Parameterization(nn.Module, ABC):
     @property
     def channels(self) -> int:
         """Colour channels of a decoded image; by default those of the data set, which the constructor keeps as ``spec``."""
-        return int(self.spec.channels)  # type: ignore[operator, union-attr]
+        return int(self.spec.channels)  # type: ignore[arg-type, union-attr]
 
 
 @runtime_checkable

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
+from ..judge.protocol import DEFAULT_NETWORK, OWN_NETWORK
 from ..record import Record, mean
 from ..sweep.store import Store
 
@@ -48,6 +49,9 @@ def command(record: Record, store: Store, program: str) -> str:
         words += ["--methods", cell.label, "--budgets", str(cell.budget["requested"]), "--no-reference"]
     words += ["--datasets", cell.dataset, "--seeds", f"{cell.seed},", "--students", str(cell.protocol.get("students", ""))]
     words += ["--protocol", str(cell.protocol.get("name", "")), "--split", cell.split, "--effort", f"{cell.effort:g}"]
+    network = str(cell.protocol.get("network", ""))
+    if network not in (OWN_NETWORK, DEFAULT_NETWORK):
+        words += ["--network", network]
     for plugin in record.environment.get("plugins", []):
         words += ["--plugin", plugin]
     return " ".join([words[0], *map(shlex.quote, [*words[1:], "--out", str(store.out), "--force", cell.method])])

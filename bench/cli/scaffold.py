@@ -8,6 +8,7 @@ from __future__ import annotations
 import keyword
 import re
 from pathlib import Path
+from typing import Any
 
 from .. import datasets, methods
 from ..errors import BenchError
@@ -16,7 +17,7 @@ from ..registry import DATASETS, FORMS, METHODS, OBJECTIVES, Registry
 _TEMPLATES = Path(__file__).parent / "templates"
 
 #: What can be written: its registry, the folder it belongs into, and how it is tried ("{name}" is the new one's name).
-KINDS: dict[str, tuple[Registry, Path, str]] = {
+KINDS: dict[str, tuple[Registry[Any], Path, str]] = {
     "method": (METHODS, Path(methods.__path__[0]), "--methods {name}"),
     "objective": (OBJECTIVES, Path(methods.__path__[0]) / "objectives", '--methods "rat_bptt[objective={name}]"'),
     "form": (FORMS, Path(methods.__path__[0]) / "forms", '--methods "random[form={name}]"'),

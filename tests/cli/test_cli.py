@@ -16,8 +16,8 @@ from bench import BenchError, registry
 from bench.cli import main
 from bench.cli.arguments import COMMANDS, parser_for
 from bench.cli.scaffold import new_method
-from bench.cli.settings import READERS
 from bench.record import Cell, Record
+from bench.sweep.readers import READERS
 from bench.sweep.store import Store
 
 ROOT = Path(__file__).parents[2]

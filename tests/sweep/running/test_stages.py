@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from bench import RejectedSet, registry
-from bench.cli.settings import merge
 from bench.nn.convnet import library
 from bench.sweep.planning.plan import Planner
+from bench.sweep.readers import merge
 from bench.sweep.running import checkpoint
 from bench.sweep.running.stages import distil_stage, judge_stage
 from bench.sweep.store import Store
