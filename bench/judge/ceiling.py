@@ -16,7 +16,7 @@ from ..nn.spaces import fit_space
 from ..nn.students import StudentStreams, train_students
 from ..space import Space
 from ..train_recipe import TrainRecipe
-from .evaluate import OnProgress, Progress, count_training, network_name
+from .evaluate import OnProgress, StepCounter, count_training, network_name
 from .protocol import CeilingRecipe, Protocol
 from .scores import accuracies, tabulate
 
@@ -94,7 +94,7 @@ def judge_ceiling(
     count = protocol.students if ensemble_mode(network) == "grouped" else 1
     streams = [StudentStreams(("ceiling", dataset.spec.name, protocol.name, seed, repeat)) for repeat in range(count)]
     source = _RealImages(dataset, space, device)
-    progress = Progress(count * recipe.steps, on_progress)
+    progress = StepCounter(count * recipe.steps, on_progress)
     kept = train_students(network, source, recipe, streams, protocol.steps_at(recipe.steps), sampling="cycle", on_steps=progress)
     val = accuracies(network, kept, dataset.val, space, device)
     test_split = dataset.test()
