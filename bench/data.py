@@ -134,8 +134,8 @@ class Dataset:
         hasher = hashlib.sha256(f"{self.spec.name} {self.spec.classes} {self.spec.shape}".encode())
         for split in (self.train, self.val):
             if split is not None:
-                hasher.update(split.images.numpy().tobytes())
-                hasher.update(split.labels.numpy().tobytes())
+                for tensor in (split.images, split.labels):  # read where they lie; tobytes() would copy them first
+                    hasher.update(tensor.contiguous().flatten().numpy().data)
             hasher.update(b"|")
         return hasher.hexdigest()[:16]
 
@@ -259,7 +259,8 @@ def read_array_layout(root: Path, spec: Spec) -> Dataset | None:
 
 def _load_array(file: Path) -> np.ndarray:
     try:
-        return np.asarray(np.load(file, allow_pickle=False))
+        # Mapped, so that bringing the images into order makes the only copy of them in memory.
+        return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
     except ForbiddenAccess:
         raise  # the guard's, not the file's fault
     except (OSError, ValueError, EOFError) as error:
@@ -276,5 +277,5 @@ def _split_from_arrays(images: np.ndarray, labels: np.ndarray, spec: Spec, sourc
     whole = labels.ndim == 1 and labels.dtype.kind in "iu"
     if not whole or len(labels) != len(images) or labels.min(initial=0) < 0 or labels.max(initial=0) >= spec.classes:
         raise BenchError(f"the labels beside {source} must be {len(images)} integers from 0 to {spec.classes - 1}; correct the file")
-    pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    pixels = torch.from_numpy(np.array(images.transpose(0, 3, 1, 2), order="C"))
     return Split(pixels, torch.from_numpy(labels.astype(np.int64)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
@@ -188,6 +189,6 @@ def _required(f: Any) -> bool:
     return f.default is MISSING and f.default_factory is MISSING
 
 
-def mean(values: list[float]) -> float:
-    """Return the mean of accuracies; NaN of an empty list."""
+def mean(values: Sequence[float]) -> float:
+    """Return the mean of accuracies, NaN if there are none; the sum is exactly rounded, so their order does not matter."""
     return math.fsum(values) / len(values) if values else math.nan
