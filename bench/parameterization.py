@@ -72,7 +72,7 @@ class Parameterization(nn.Module, ABC):
 
     @property
     def pixels(self) -> int:
-        """Pixel-equivalents: all stored numbers that are not labels, over the channels, rounded up."""
+        """Pixel-equivalents: all stored numbers that are not labels, over the channels, rounded up; charged labels come on top."""
         stored = sum(t.numel() for key, t in self.state_dict().items() if self.roles.get(key) != "label")
         return -(-stored // self.channels)
 
