@@ -52,6 +52,16 @@ class Cell:
         parts: what the method is made of: kind of part -> registered name, e.g. ``{"form": "poster"}``.
         plan: the geometry that was decided while planning.
         prerequisites: what was built before the cell ran: ``name``, ``key``, ``config``, ``seed`` and ``seconds`` of each.
+
+    Example:
+        >>> from bench.record import Cell
+        >>> cell = Cell(
+        ...     kind="contestant", dataset="digits", data_hash="0123", split="dev", method="podd", variant="order=random",
+        ...     method_version=1, fields={"order": "random"}, budget={"requested": "0.3", "pixels": 192, "ipc": 0.3},
+        ...     seed=1, effort=1.0, protocol={"name": "native-v1"},
+        ... )
+        >>> cell.title
+        'podd[order=random] digits 0.3 seed 1'
     """
 
     kind: Kind
@@ -120,6 +130,13 @@ class Record:
         log: path of the log, relative to the out folder.
         pictures: paths of pictures, relative to the out folder.
         traceback: last lines, for failures.
+
+    Example:
+        >>> from bench.record import Cell, Record
+        >>> cell = Cell("reference", "digits", "0123", "dev", "random", "", 1, {}, {"requested": "1"}, 0, 1.0, {})
+        >>> record = Record("key", "distil key", "refused", cell, reason="too few pixels")
+        >>> Record.from_json(record.to_json()) == record
+        True
     """
 
     key: str
