@@ -1,6 +1,7 @@
 """ddbench: dataset distillation measured in pixels per dataset.
 
-The names below are all that a plugin author needs: ``from bench import METHODS, Method, Task, DistilledSet, ...``.
+The names below are all that a plugin author needs, ``from bench import METHODS, Method, Task, DistilledSet, ...``, and
+all that a notebook needs: ``bench.run_sweep(bench.settings(budgets=[0.3, 1]))``.
 They are looked up on first use, so that ``import bench`` (and with it ``--help`` and ``report``) does not load torch.
 """
 
@@ -43,12 +44,20 @@ _HOMES = {
     "Objective": "objective",
     "OuterGradient": "objective",
     "Run": "objective",
+    "Streams": "objective",
     "Parameterization": "parameterization",
     "Need": "prerequisite",
     "Prerequisite": "prerequisite",
     "Workshop": "prerequisite",
     "on_features": "selection",
     "Space": "space",
+    "SweepListener": "sweep.listener",
+    "SweepResult": "library",
+    "judge_set": "library",
+    "load_records": "library",
+    "load_set": "library",
+    "run_sweep": "library",
+    "settings": "library",
     "Student": "nn.student",
     "RealImages": "nn.real",
 }
@@ -71,6 +80,12 @@ if TYPE_CHECKING:
     from .errors import RejectedSet as RejectedSet
     from .form import Form as Form
     from .form import FormPlan as FormPlan
+    from .library import SweepResult as SweepResult
+    from .library import judge_set as judge_set
+    from .library import load_records as load_records
+    from .library import load_set as load_set
+    from .library import run_sweep as run_sweep
+    from .library import settings as settings
     from .method import Method as Method
     from .method import PlanContext as PlanContext
     from .method import Refusal as Refusal
@@ -81,6 +96,7 @@ if TYPE_CHECKING:
     from .objective import Objective as Objective
     from .objective import OuterGradient as OuterGradient
     from .objective import Run as Run
+    from .objective import Streams as Streams
     from .parameterization import Parameterization as Parameterization
     from .prerequisite import Need as Need
     from .prerequisite import Prerequisite as Prerequisite
@@ -94,6 +110,7 @@ if TYPE_CHECKING:
     from .registry import SELECTIONS as SELECTIONS
     from .selection import on_features as on_features
     from .space import Space as Space
+    from .sweep.listener import SweepListener as SweepListener
     from .train_recipe import TrainRecipe as TrainRecipe
 
 

@@ -82,7 +82,7 @@ class DistilledSet:
             RejectedSet: a file is missing or torn, the schema or the data set is another one, the parameterization is
                 not registered, the recipe has unknown fields, or the tensors are not exactly the declared ones.
         """
-        manifest = _read_manifest(folder)
+        manifest = read_manifest(folder)
         expected = {"dataset": spec.name, "classes": spec.classes, "shape": list(spec.shape)}
         for key, value in expected.items():
             if manifest[key] != value:
@@ -109,7 +109,12 @@ _MANIFEST_KEYS = frozenset(
 )
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of the set in ``folder``.
+
+    Raises:
+        RejectedSet: it cannot be read, or does not have exactly the fields of its schema.
+    """
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
     except (OSError, ValueError) as error:

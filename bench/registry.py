@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from .errors import BenchError, unknown_name
 from .keys import digest
@@ -45,7 +45,7 @@ class Registry(Generic[T]):
                     f"{self.kind} '{name}' is registered twice: by {_module_of(self._entries[name])} and by {_module_of(entry)}"
                 )
             if self.kind in _PARTS:
-                claim_fields(self.kind, entry)
+                claim_fields(self.kind, cast(type, entry))
             self._entries[name] = entry
             return entry
 

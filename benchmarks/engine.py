@@ -24,7 +24,7 @@ import torch  # noqa: E402
 
 from bench import BenchError  # noqa: E402
 from bench.methods._unroll import EngineName  # noqa: E402
-from bench.nn.convnet import library as native  # noqa: E402
+from bench.nn.convnet import library  # noqa: E402
 from bench.nn.precision import Precision, exact_float32  # noqa: E402
 
 from .cases import CASES, Case, Judge, Unroll  # noqa: E402
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
 def run(names: list[str], setting: Setting, out: Path | None) -> int:
     """Measure cases and print a line for each; 1 if one is wrong or below what it must reach."""
     peak, reached, here = convolution_peak(setting.device), True, machine(setting.device)
-    print(f"convolution peak {peak:.0f} GFLOP/s, one thread, {here.get('gpu', here['cpu'])}; {native.load()[1] or 'compiled kernels'}")
+    print(f"convolution peak {peak:.0f} GFLOP/s, one thread, {here.get('gpu', here['cpu'])}; {library.load()[1] or 'compiled kernels'}")
     for name in names:
         line = measure(name, CASES[name], setting, peak)
         print(describe(line), flush=True)

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.nn.convnet import library as native
+from bench.nn.convnet import library
 
 from .measure import machine
 
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not sys.platform.startswith("linux"):
         parser.error(f"the time of a command's processes can only be measured on Linux, this is {sys.platform}; use time(1)")
-    reason = native.load()[1]
+    reason = library.load()[1]
     # Workers come from a fork server that outlives the command for a moment; its time is to arrive here.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     effort = () if options.effort == 1.0 else ("--effort", str(options.effort))

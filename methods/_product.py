@@ -99,7 +99,12 @@ class Product(Method):
         """Make the product of checked fields, laid over the defaults of its parts."""
         form, name = FORMS[values["form"]], values.get("objective", cls.own_objective)
         objective: type[Objective] | None = None if name == NONE else OBJECTIVES[name]
-        given = {**(objective.outer_defaults | objective.student_defaults if objective else {}), **cls.own_defaults, **values}
+        given = {
+            **(objective.outer_defaults if objective else {}),
+            **(objective.student_defaults if objective else {}),
+            **cls.own_defaults,
+            **values,
+        }
         return cls(
             form=form(**_of(form, given)),
             objective=objective(**_of(objective, given)) if objective else None,

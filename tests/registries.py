@@ -5,8 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from bench import registry
+import torch
+
+from bench import Dataset, Need, registry
+from bench.prerequisite_store import PrerequisiteStore, ensure
 
 
 @contextmanager
@@ -30,3 +34,8 @@ def restored_registries() -> Iterator[Callable[[], None]]:
         yield restore
     finally:
         restore()
+
+
+def prerequisites_in(folder: Path, dataset: Dataset) -> Callable[[Need], Path]:
+    """Return what opens prerequisites of a data set, and builds them in ``folder`` where they are not there."""
+    return lambda need: ensure(need, dataset, PrerequisiteStore(folder / "prerequisites"), torch.device("cpu")).path

@@ -12,7 +12,7 @@ from bench import DATASETS, METHODS, registry
 
 registry.discover()
 ROOT = Path(__file__).parent.parent
-TOP = ("bench.cli", "bench.__main__")  # what sits on everything else
+TOP = ("bench.cli", "bench.library", "bench.__main__")  # what sits on everything else
 NOUNS = tuple(f"bench.{file.stem}" for file in (ROOT / "bench").glob("*.py") if f"bench.{file.stem}" not in TOP)
 FAMILIES = ("forms", "objectives", "selections", "prerequisites")
 FORBIDDEN_NAMES = ("utils", "util", "misc", "helpers", "common", "base")

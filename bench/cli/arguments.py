@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import BenchError, did_you_mean
-from . import settings as flags
-from .settings import READERS
+from ..sweep import readers
+from ..sweep.readers import READERS
 
 COMMANDS = {
     "run": "plan, run and report a sweep (the default: the word may be left out)",
     "list": "methods, data sets and protocols, and which of them can be used here",
     "show": "everything about one cell: configuration, lineage, scores, log, command to run it again",
     "report": "render the tables and plots from the records once more",
-    "new": "write a method file to start from: new method NAME",
+    "new": "write a file to start from: new method|objective|form|dataset NAME",
 }
 
 _EXIT_CODES = """exit codes:
@@ -98,14 +98,14 @@ def _run_parser() -> Parser:
     how.add_argument(
         "--rerun",
         metavar="LIST",
-        type=lambda text: flags.statuses(text, "--rerun"),
+        type=lambda text: readers.statuses(text, "--rerun"),
         default=(),
-        help=f"run such cells again: {', '.join(flags.RERUN)}",
+        help=f"run such cells again: {', '.join(readers.RERUN)}",
     )
     how.add_argument(
         "--force",
         metavar="METHODS",
-        type=lambda text: flags.texts(text, "--force"),
+        type=lambda text: readers.texts(text, "--force"),
         default=(),
         help="run the cells of these methods again from the start",
     )
@@ -140,6 +140,7 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
     add("--students", metavar="N", type=_reader("students"), help="fresh students that judge each set")
     add("--protocol", metavar="NAME", type=_reader("protocol"), help="how sets are judged, e.g. native-v1 or common-v1")
     add("--split", metavar="S", type=_reader("split"), help="dev (val is kept out of the training images) or paper (all of them are used)")
+    add("--network", metavar="NAME", type=_reader("network"), help="student network of every row, references included, e.g. convnet-d3-w32")
     add("--effort", metavar="X", type=_reader("effort"), help="fraction of the outer steps to take; 0.01 is a quick look, and is marked")
     add("--set", metavar="METHOD.FIELD=VALUE", action="append", default=[], help="set a hyper-parameter; may be repeated")
     add("--no-reference", action="store_true", default=None, help="leave out the forms of random selection and the full-data line")
@@ -168,10 +169,15 @@ def _report_parser() -> Parser:
 
 def _new_parser_of_new() -> Parser:
     parser = _new_parser("new", COMMANDS["new"])
-    parser.add_argument("kind", metavar="method", choices=["method"], help="what to write: method")
+    kinds = ("method", "objective", "form", "dataset")
+    parser.add_argument("kind", metavar="KIND", choices=kinds, help=f"what to write: {', '.join(kinds)}")
     parser.add_argument("name", metavar="NAME", help="its name, e.g. my_method")
     parser.add_argument(
-        "--into", metavar="DIR", type=Path, default=None, help="folder of the new file (default: the methods folder); load it with --plugin"
+        "--into",
+        metavar="DIR",
+        type=Path,
+        default=None,
+        help="folder of the new file (default: where plugins of its kind are found); load it with --plugin",
     )
     return parser
 

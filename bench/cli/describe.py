@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
+from ..judge.protocol import DEFAULT_NETWORK, OWN_NETWORK
 from ..record import Record, mean
 from ..sweep.store import Store
 
@@ -48,6 +49,9 @@ def command(record: Record, store: Store, program: str) -> str:
         words += ["--methods", cell.label, "--budgets", str(cell.budget["requested"]), "--no-reference"]
     words += ["--datasets", cell.dataset, "--seeds", f"{cell.seed},", "--students", str(cell.protocol.get("students", ""))]
     words += ["--protocol", str(cell.protocol.get("name", "")), "--split", cell.split, "--effort", f"{cell.effort:g}"]
+    network = str(cell.protocol.get("network", ""))
+    if network not in (OWN_NETWORK, DEFAULT_NETWORK):
+        words += ["--network", network]
     for plugin in record.environment.get("plugins", []):
         words += ["--plugin", plugin]
     return " ".join([words[0], *map(shlex.quote, [*words[1:], "--out", str(store.out), "--force", cell.method])])
@@ -80,6 +84,11 @@ def _configuration(record: Record) -> str:
     rows += [("tuned", f"yes, {cell.tuning_trials} settings tried" if cell.tuned else "no")]
     rows += [("source", source) for source in cell.sources] + [("note", note) for note in cell.notes]
     rows += [(name, value) for name, value in (("adapted", cell.adapted), ("external", cell.external)) if value]
+    rows += [("network", cell.network)] if cell.network else []
+    rows += [("data", "an unofficial copy")] if cell.unofficial else []
+    rows += [(f"part {kind}", name) for kind, name in cell.parts.items()]
+    rows += [(f"planned {name}", value) for name, value in cell.plan.items()]
+    rows += [(f"prerequisite {one.get('name')}", one) for one in cell.prerequisites]
     return _section("configuration", rows)
 
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from ..record import Cell
 from ..sweep.planning.estimate import Estimate, readable
-from ..sweep.running.pool import Job, Outcome
+from ..sweep.running.executor import Job
+from ..sweep.running.stage import Outcome
 
 _LINE_EVERY = 30.0  # seconds between progress lines of one cell
 
@@ -29,7 +29,9 @@ class Countdown:
     done: dict[str, float] = field(default_factory=dict)
 
     def progressed(self, key: str, stage: str, fraction: float) -> None:
-        """Note how far a stage of a cell is."""
+        """Note how far a stage of a cell is; of other stages than these two no estimate knows, nor of prerequisites."""
+        if key not in self.estimates or stage not in ("distil", "judge"):
+            return
         distil, judge = (self.estimates[key].distil or 0.0), (self.estimates[key].judge or 0.0)
         spent = distil * fraction if stage == "distil" else distil + judge * fraction
         self.done[key] = spent / (distil + judge) if distil + judge else 0.0
@@ -45,17 +47,16 @@ class Countdown:
 class Progress:
     """Plain lines: one when a cell ends, and at most one per cell and half minute on the way."""
 
-    def __init__(self, cells: Mapping[str, Cell], total: int, already: int, countdown: Countdown, out: TextIO | None = None) -> None:
+    def __init__(self, total: int, already: int, countdown: Countdown, out: TextIO | None = None) -> None:
         """Prepare.
 
         Args:
-            cells: the cells that will run, by key.
             total: all cells of the plan.
             already: those that need no running.
             countdown: guesses the time that is left.
             out: where lines go; standard output by default.
         """
-        self.cells, self.total, self.done = cells, total, already
+        self.total, self.done = total, already
         self.countdown = countdown
         self.out = out or sys.stdout
         self._spoke: dict[str, float] = {}
@@ -79,16 +80,16 @@ class Progress:
             return
         self._spoke[job.key] = now
         values = "".join(f", {key} {value:.4g}" for key, value in list(scalars.items())[:3])
-        self.say(f"[{self.done}/{self.total}] {self.cells[job.key].title}: {stage} {step}/{total}{values}")
+        self.say(f"[{self.done}/{self.total}] {job.payload.title}: {stage} {step}/{total}{values}")
 
     def finished(self, job: Job, outcome: Outcome) -> None:
         """Print how a cell ended, and what is left."""
         interrupted = outcome.status == "interrupted"  # the run is over, and this cell is still to be done
-        if not interrupted:
+        if not interrupted and job.payload.cell is not None:
             self.done += 1
             self.countdown.done[job.key] = 1.0
         left = "" if interrupted else self._left()
-        self.say(f"[{self.done}/{self.total}] {self.cells[job.key].title}: {ending(outcome)}{left}")
+        self.say(f"[{self.done}/{self.total}] {job.payload.title}: {ending(outcome)}{left}")
 
     def _left(self) -> str:
         left = self.countdown.left()
@@ -103,8 +104,8 @@ class Progress:
 def ending(outcome: Outcome) -> str:
     """Return the end of a cell in a few words: ``ok 61.2 % (14 s)`` or ``failed: why (14 s)``."""
     seconds = f"({readable(sum(outcome.seconds.values()))})"
-    if outcome.status == "ok" and outcome.accuracy is not None:
-        return f"ok {100 * outcome.accuracy:.1f} % {seconds}"
+    if outcome.status == "ok":
+        return f"ok {seconds}" if outcome.accuracy is None else f"ok {100 * outcome.accuracy:.1f} % {seconds}"
     return f"{outcome.status}: {outcome.reason} {seconds}"
 
 
@@ -132,7 +133,7 @@ class Bars(Progress):
     def stage_started(self, job: Job, stage: str) -> None:
         """Give the stage a fresh bar."""
         self._drop(job)
-        name = self.cells[job.key].title
+        name = job.payload.title
         self._bars[job.key] = self._rich.add_task(f"  {name}", total=None, note=stage)
 
     def progressed(self, job: Job, stage: str, step: int, total: int, scalars: Mapping[str, float]) -> None:
@@ -160,7 +161,7 @@ class Bars(Progress):
         self._rich.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def make_progress(cells: Mapping[str, Cell], total: int, already: int, countdown: Countdown) -> Progress:
+def make_progress(total: int, already: int, countdown: Countdown) -> Progress:
     """Return bars where standard output is a terminal, plain lines otherwise."""
     kind = Bars if sys.stdout.isatty() else Progress
-    return kind(cells, total, already, countdown)
+    return kind(total, already, countdown)

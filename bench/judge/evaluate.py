@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..budget import Budget
-from ..data import Batch, Dataset
+from ..data import Batch, Dataset, Spec
 from ..distilled import DistilledSet
 from ..nn.networks import Parameters, build_network, default_network, flops_per_image
 from ..nn.spaces import shared_space
@@ -213,7 +213,7 @@ def validation_accuracy(
 def _open(
     distilled: DistilledSet, dataset: Dataset, protocol: Protocol, seed: int, cache: Path | None, device: torch.device, purpose: str
 ) -> _Trial:
-    name = network_name(protocol, dataset, distilled.network)
+    name = network_name(protocol, dataset.spec, distilled.network)
     parts: tuple[str | int, ...] = (dataset.spec.name, protocol.name, seed)
     if purpose != "judge":
         parts = (purpose, *parts)
@@ -229,11 +229,11 @@ def _open(
     )
 
 
-def network_name(protocol: Protocol, dataset: Dataset, own: str = "") -> str:
+def network_name(protocol: Protocol, spec: Spec, own: str = "") -> str:
     """Return the network the protocol asks for, ``own`` being the one the set was made for."""
     if protocol.network == OWN_NETWORK:
-        return own or default_network(dataset.spec)
-    return default_network(dataset.spec) if protocol.network == DEFAULT_NETWORK else protocol.network
+        return own or default_network(spec)
+    return default_network(spec) if protocol.network == DEFAULT_NETWORK else protocol.network
 
 
 def _progress(trial: _Trial, on_progress: OnProgress | None) -> Progress:

@@ -10,7 +10,7 @@ import torch
 
 from ..data import Dataset
 from ..nn.networks import build_network, ensemble_mode
-from ..nn.real_images import RealImages
+from ..nn.real import RealImages
 from ..nn.spaces import shared_space
 from ..nn.students import StudentStreams, train_students
 from ..space import Space
@@ -66,13 +66,13 @@ def judge_full_data(
     """
     asked = protocol.full_data
     space = shared_space(asked.space, dataset, cache)
-    name = network_name(protocol, dataset)
+    name = network_name(protocol, dataset.spec)
     network = build_network(name, dataset.spec)
     recipe = _recipe(asked, len(dataset.train), effort)
     count = protocol.students if ensemble_mode(network) == "grouped" else 1
     # The streams keep the name that this line had in version 0.1, so that its numbers do not move.
     streams = [StudentStreams(("ceiling", dataset.spec.name, protocol.name, seed, repeat)) for repeat in range(count)]
-    source = RealImages(dataset.train, dataset.spec.classes, space, device)
+    source = RealImages.of(dataset.spec, dataset.train, space, device)
     progress = Progress(count * recipe.steps, on_progress)
     kept = train_students(network, source, recipe, streams, protocol.steps_at(recipe.steps), sampling="cycle", on_steps=progress)
     val = accuracies(network, kept, dataset.val, space, device)

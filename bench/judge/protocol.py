@@ -7,6 +7,7 @@ another name (``native-v2``), and a test pins the hashes.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -131,9 +132,32 @@ class Protocol:
         """Return every choice together with ``name`` and ``hash``, for the cell."""
         return {**self.choices(), "hash": self.hash}
 
+    @classmethod
+    def from_json(cls, choices: Mapping[str, Any]) -> Protocol:
+        """Rebuild the very protocol that ``as_json`` described, whatever of a named one was changed.
+
+        Raises:
+            BenchError: the choices are not those of this version of the suite.
+        """
+        raw = _with_tuples(choices)
+        try:
+            raw["common"] = CommonRecipe(**_with_tuples(raw["common"])) if raw["common"] is not None else None
+            found = cls(**{**raw, "full_data": FullDataRecipe(**raw["full_data"])})
+        except (KeyError, TypeError) as error:
+            name = choices.get("name")
+            raise BenchError(f"protocol {name} was written by another version of the suite ({error}); start the run again") from error
+        if found.hash != choices.get("hash"):
+            raise BenchError(f"protocol {found.name} does not have the choices of its hash {choices.get('hash')}; start the run again")
+        return found
+
     def steps_at(self, steps: int) -> list[int]:
         """Return the numbers of steps at which a student of ``steps`` steps is scored, ascending, the last being all."""
         return sorted({max(1, round(fraction * steps)) for fraction in self.checkpoints})
+
+
+def _with_tuples(choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Undo what JSON did to tuples; the hash is no choice."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in choices.items() if key != "hash"}
 
 
 PROTOCOLS: dict[str, Protocol] = {

@@ -25,7 +25,7 @@ from ..nn.precision import exact_float32
 from ..registry import discover
 from .decoding import load_closed
 from .evaluate import validation_accuracy
-from .protocol import Protocol, get_protocol
+from .protocol import Protocol
 
 _PATIENCE = 5.0  # seconds an idle process gets to end by itself
 
@@ -67,8 +67,7 @@ class Validator:
             "split": split,
             "root": str(options.root),
             "cache": str(cache) if cache else "",
-            "protocol": protocol.name,
-            "students": protocol.students,
+            "protocol": protocol.as_json(),
             "seed": seed,
             "plugins": list(plugin_files),
             "device": device,
@@ -169,7 +168,7 @@ def _answer_all(setting: dict[str, Any], answers: TextIO) -> None:
                 "accuracy": validation_accuracy(
                     load_closed(Path(json.loads(line)["folder"]), dataset.spec),
                     dataset,
-                    get_protocol(setting["protocol"], setting["students"]),
+                    Protocol.from_json(setting["protocol"]),
                     setting["seed"],
                     Path(setting["cache"]) if setting["cache"] else None,
                     torch.device(setting["device"]),

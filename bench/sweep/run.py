@@ -1,22 +1,24 @@
-"""From a plan to records: payloads for the workers, records for what went wrong, and the exit code."""
+"""From a plan to records: jobs for an executor, records for what went wrong, and the exit code."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..errors import BenchError
-from ..record import Record, Status
+from ..record import Cell, Record, Status
 from .planning.estimate import Estimate
 from .planning.plan import Plan, PlannedCell
 from .running.environment import describe, usable_cores
-from .running.pool import Executor, Interrupted, Job, Listener, Outcome, modules_worth_preloading
+from .running.executor import Executor, Interrupted, Job, Listener
+from .running.pool import LocalPool, modules_worth_preloading
+from .running.stage import Outcome, Payload
 from .settings import RunSettings
 from .store import Store
 
@@ -24,6 +26,7 @@ from .store import Store
 OK, SUITE_FAILED, BAD_INPUT, CELL_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
 _BAD = ("rejected", "failed", "timeout", "oom")
+_TRACEBACK_LINES = 30
 
 
 def devices_for(wanted: str) -> tuple[str, ...]:
@@ -44,7 +47,7 @@ def default_jobs(devices: Sequence[str]) -> int:
 
 
 class Recorder:
-    """Listens to the executor: writes the records that a worker could not, and passes everything on to the progress."""
+    """Listens to the executor: writes the records that no stage could, and passes everything on to the progress."""
 
     def __init__(self, store: Store, planned: Mapping[str, PlannedCell], environment: dict[str, Any], progress: Listener) -> None:
         """Take what a record needs beside the outcome."""
@@ -61,12 +64,12 @@ class Recorder:
         self.progress.progressed(job, stage, step, total, scalars)
 
     def finished(self, job: Job, outcome: Outcome) -> None:
-        """Write a record for every end but a good one, which the worker has written itself."""
-        before = self.planned[job.key].record
-        # An interrupted second run of a finished cell leaves the finished record in place.
-        keep = outcome.status == "interrupted" and before is not None and before.status == "ok"
-        if outcome.status != "ok" and not keep:
-            self.store.write(self._record(job, outcome))
+        """Write a record for every end of a cell but a good one, which the judge has written itself."""
+        if job.key in self.planned and outcome.status != "ok":
+            before = self.planned[job.key].record
+            # An interrupted second run of a finished cell leaves the finished record in place.
+            if not (outcome.status == "interrupted" and before is not None and before.status == "ok"):
+                self.store.write(self._record(job, outcome))
         self.progress.finished(job, outcome)
 
     def _record(self, job: Job, outcome: Outcome) -> Record:
@@ -74,8 +77,10 @@ class Recorder:
         record = unscored_record(planned, outcome.status, outcome.reason, self.environment)  # type: ignore[arg-type]
         info = self.store.set_info(planned.distil_key) if planned.distil_key else None
         record.distil = {key: value for key, value in (info or {}).items() if key not in ("code_hash", "environment")}
-        record.seconds = {"distil": outcome.seconds.get("distil", 0.0), "judge": outcome.seconds.get("judge", 0.0)}
-        record.started, record.log, record.traceback = self._started[job.key], job.payload["log"], outcome.traceback
+        record.seconds = {"distil": 0.0, "judge": 0.0, **outcome.seconds}
+        if job.key in self._started:  # a cell whose prerequisite failed never started
+            record.started, record.log = self._started[job.key], job.payload.log
+        record.traceback = "\n".join(outcome.traceback.splitlines()[-_TRACEBACK_LINES:])
         return record
 
 
@@ -111,24 +116,27 @@ def make_environment(settings: RunSettings, device: str) -> dict[str, Any]:
 
 
 def make_jobs(plan: Plan, store: Store, settings: RunSettings, environment: dict[str, Any], estimates: Mapping[str, Estimate]) -> list[Job]:
-    """Return the jobs of all pending cells, the longest first, so that no long one is left alone at the end."""
-    jobs = []
+    """Return the jobs of all pending cells, the longest first, so that no long one is left alone at the end.
+
+    What they need comes before them, each prerequisite once.
+    """
+    base = Payload("", str(store.out.resolve()), str(plan.options.root), plugins=tuple(settings.plugin), environment=environment)
+    cells, before = [], {}
     for planned in plan.pending():
-        made = planned.distil_key == "" or (store.set_info(planned.distil_key) is not None and not planned.redistil)
-        payload = {
-            "cell": asdict(planned.cell),
-            "key": planned.key,
-            "distil_key": planned.distil_key,
-            "out": str(store.out.resolve()),
-            "log": f"logs/{planned.key}.log",
-            "plugins": list(settings.plugin),
-            "data": str(plan.options.root),
-            "students": settings.students,
-            "environment": environment,
-            "redistil": planned.redistil,
-        }
-        jobs.append(Job(planned.key, ("judge",) if made else ("distil", "judge"), payload))
-    return sorted(jobs, key=lambda job: -estimates[job.key].seconds)
+        payload = replace(base, key=planned.key, cell=planned.cell, distil_key=planned.distil_key, redistil=planned.redistil)
+        if planned.distil_key == "" or (store.set_info(planned.distil_key) is not None and not planned.redistil):
+            cells.append(Job(planned.key, ("judge",), payload))
+            continue
+        for needed in planned.cell.prerequisites:
+            before[needed["key"]] = _prerequisite_job(needed, planned.cell, base)
+        cells.append(Job(planned.key, ("distil", "judge"), payload, after=tuple(p["key"] for p in planned.cell.prerequisites)))
+    return [*before.values(), *sorted(cells, key=lambda job: -estimates[job.key].seconds)]
+
+
+def _prerequisite_job(needed: Mapping[str, Any], cell: Cell, base: Payload) -> Job:
+    """Return the job that builds what a cell needs, or finds it built."""
+    about = {**needed, "dataset": cell.dataset, "split": cell.split, "data_hash": cell.data_hash}
+    return Job(needed["key"], ("prerequisite",), replace(base, key=needed["key"], prerequisite=about))
 
 
 def run_jobs(jobs: list[Job], recorder: Recorder, executor: Executor) -> bool:
@@ -140,9 +148,9 @@ def run_jobs(jobs: list[Job], recorder: Recorder, executor: Executor) -> bool:
     return True
 
 
-def make_executor(jobs: int, timeout: float | None, devices: tuple[str, ...]) -> Executor:
+def make_pool(jobs: int, timeout: float | None, devices: tuple[str, ...]) -> LocalPool:
     """Return a pool whose server imports what planning has shown to be needed."""
-    return Executor(jobs, timeout, devices, modules_worth_preloading())
+    return LocalPool(jobs, timeout, devices, modules_worth_preloading())
 
 
 def closing_lines(plan: Plan, records: Mapping[str, Record], store: Store) -> list[str]:

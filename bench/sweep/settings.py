@@ -33,6 +33,7 @@ class RunSettings:
         data_root: folder of the data sets; ``None`` for the default.
         offline: never download.
         no_reference: leave out the forms of random selection and the full-data line.
+        network: the student network of every row; empty for that of each set, or of the data set.
     """
 
     methods: tuple[str, ...]
@@ -51,6 +52,7 @@ class RunSettings:
     data_root: str | None = None
     offline: bool = False
     no_reference: bool = False
+    network: str = ""
 
 
 def config_text(settings: RunSettings) -> str:
@@ -58,6 +60,6 @@ def config_text(settings: RunSettings) -> str:
     values = {}
     for item in fields(settings):
         value = getattr(settings, item.name)
-        if value is not None and value is not False and value not in ((), {}):
+        if value is not None and value is not False and value not in ((), {}, ""):
             values[item.name.replace("_", "-")] = plain(value)  # YAML would write a tuple with a tag
     return "# Re-create this run with: --config run.yaml\n" + yaml.safe_dump(values, sort_keys=False)

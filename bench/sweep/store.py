@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from ..errors import BenchError
 from ..files import write_text
@@ -65,6 +69,17 @@ class Store:
         except OSError as error:
             raise BenchError(f"the out folder '{self.out}' cannot be written: {error.strerror}; choose another with --out") from error
 
+    @contextmanager
+    def claim(self, key: str) -> Iterator[None]:
+        """Hold a key, so that two runners on one folder do not both make what it names; wait for whoever holds it.
+
+        The lock ends with its process, however that ends. Nobody may claim a key twice: he would wait for himself.
+        """
+        folder = self.out / "claims"
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{key}.lock"):
+            yield
+
     def write(self, record: Record) -> None:
         """Write a record so that a reader sees the old one or the new one, never half of it."""
         write_text(self.record_file(record.key), record.to_json())
@@ -93,7 +108,7 @@ class Store:
                     raise ValueError(f"it is the record of {record.key}")
                 found[record.key] = record
             except (ValueError, TypeError, AttributeError, OSError) as error:
-                warnings.append(f"record {file} is corrupt ({error}); " + _move_aside(file, set_aside))
+                warnings.append(f"record {file} cannot be read ({error}); " + _move_aside(file, set_aside))
         return found, warnings
 
     def set_info(self, distil_key: str) -> dict[str, Any] | None:

@@ -34,7 +34,7 @@ class PatchedPoster(Form):
     """
 
     patches: str = "auto"
-    overlap: str = "0.748x0.825"
+    overlap: str = "0.747x0.825"
     labels: PatchLabels = "fixed"
     label_cells: int = 1
     poster: str = "auto"
@@ -112,7 +112,8 @@ class OrderedPoster(PatchedPoster):
         varies = source == "random" or (source == "features" and self.feature_seeds > 1)
         form = replace(self, order=source if varies else "-".join(map(str, order)))
         external = "CLIP text embeddings" if source == "clip" else ""
-        return form.planned(layout, order, external=external, notes=notes, needs=self.selection_needs(context.seed))
+        needs = (self._distances(source, context),) if source in ("clip", "features") else ()
+        return form.planned(layout, order, external=external, notes=notes, needs=needs + self.selection_needs(context.seed))
 
     def _source(self) -> tuple[str, tuple[str, ...]]:
         if self.order != "auto":

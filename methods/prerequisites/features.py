@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bench import PREREQUISITES, BenchError, Prerequisite, Spec, TrainRecipe, Workshop
 from bench.nn.networks import build_network
-from bench.nn.real_images import RealImages
+from bench.nn.real import RealImages
 from bench.nn.spaces import fit_space
 from bench.nn.students import StudentStreams, train_students
 
@@ -62,13 +62,13 @@ class Features(Prerequisite):
 
         parameters = train_students(
             network,
-            RealImages(some, spec.classes, space, workshop.device),
+            RealImages.of(spec, some, space, workshop.device),
             recipe,
             [StudentStreams(("features", workshop.key))],
             [self.steps],
             on_steps=advance,
         )[self.steps][0]
-        everything = RealImages(train, spec.classes, space, workshop.device)
+        everything = RealImages.of(spec, train, space, workshop.device)
         parts = [_before(network, head, parameters, everything.take(index).images) for index in torch.arange(len(train)).split(_AT_ONCE)]
         save_file({"features": torch.cat(parts)}, workshop.folder / "features.safetensors")
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import pickle
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +21,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from products import granted, plan
+from registries import prerequisites_in
 from torch import Tensor
 
-from bench import METHODS, BenchError, BudgetRequest, Dataset, DistilledSet, Method, PlanContext, Spec, Task, registry
+from bench import FORMS as STORED_FORMS
+from bench import METHODS, OBJECTIVES, BenchError, Dataset, DistilledSet, Method, Refusal, Spec, Task, registry
 from bench.distilled import MANIFEST, TENSORS
 from bench.guard import guarded
 from bench.judge.audit import audit
-from bench.keys import canonical_json
-from bench.method import fields_of
+from bench.keys import canonical_json, plain
 from bench.nn.spaces import fit_space
-from bench.recipes import resolve_recipe
+from bench.recipes import check_fields
 
 registry.discover()
 BUDGETS = ("0.3", "0.5", "1")
@@ -38,7 +42,9 @@ def label(name: str, form: Mapping[str, Any]) -> str:
     return name + (f"[{','.join(f'{key}={value}' for key, value in form.items())}]" if form else "")
 
 
+#: Every method as it stands, its reference forms, and every stored form with every objective.
 FORMS = [(name, dict(form)) for name in METHODS for form in ({}, *METHODS[name].reference_forms)]
+FORMS += [("rat_bptt", {"form": form, "objective": objective}) for form in STORED_FORMS for objective in OBJECTIVES]
 
 
 @dataclass(frozen=True)
@@ -58,24 +64,22 @@ class Contest:
 
 def build(name: str, form: Mapping[str, Any], budget_text: str, digits: Dataset, folder: Path) -> Contest | str:
     """Do what a sweep does before it distils; a sentence means that the method refuses."""
-    spec = digits.spec
-    budget = BudgetRequest.parse(budget_text).resolve(spec.classes, spec.height, spec.width)
-    method = METHODS[name](**resolve_recipe(METHODS[name], spec.name, budget.ipc, form).values)
-    refusal: str | None = method.refuses(spec, budget)
-    if refusal:
-        return refusal
-    context = PlanContext(spec, budget, lambda: digits.train, digits.fingerprint(), folder / "cache")
-    method = method.resolve(context).method
+    spec, find = digits.spec, prerequisites_in(folder, digits)
+    answer = plan(name, spec, budget_text, dict(form), recipes=True, find=find)
+    if isinstance(answer, Refusal):
+        return answer.reason
     task = Task(
         spec=spec,
         train=digits.train,
-        budget=budget,
+        budget=granted(budget_text, spec),
         seed=0,
         key=f"contract {label(name, form)} {budget_text}",
         open_space=lambda which: fit_space(which, digits.train),
-        effort=2 / max(2, method.outer_steps()),
+        plan=json.loads(canonical_json(dict(answer.plan))),  # as it comes back from a record
+        effort=2 / max(2, answer.outer_steps),
+        find=find,
     )
-    return Contest(method, task, digits)
+    return Contest(answer.method, task, digits)
 
 
 @pytest.fixture(
@@ -106,8 +110,7 @@ def first(contest: Contest, tmp_path_factory: pytest.TempPathFactory) -> FirstRu
     folder, states = tmp_path_factory.mktemp("first"), []
 
     def keep(state: Any) -> None:
-        tensors = state() if callable(state) else state
-        states.append({key: value.clone() for key, value in tensors.items()})
+        states.append({key: value.clone() for key, value in state().items()})
 
     contest.distill(folder, on_checkpoint=keep)
     return FirstRun(folder, DistilledSet.load(folder, contest.dataset.spec), tuple(states))
@@ -164,14 +167,24 @@ def test_it_says_what_it_is(kind: type[Method]) -> None:
 
 
 def test_its_fields_are_frozen_plain_and_described(kind: type[Method]) -> None:
-    method: Any = kind()
-    canonical_json(fields_of(method))  # raises on what cannot be part of a key
-    assert pickle.loads(pickle.dumps(method)) == method
-    described = "".join(base.__doc__ or "" for base in kind.__mro__)
-    for each in dataclasses.fields(method):
-        assert f"{each.name}:" in described, f"field {each.name} is not described"
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            setattr(method, each.name, None)
+    for parts in kind.candidates({}):
+        method = kind.build(parts)
+        canonical_json(plain(method.values()))  # raises on what cannot be part of a key
+        assert pickle.loads(pickle.dumps(method)) == method
+        assert set(method.values()) <= set(kind.legal(parts))
+        for owner in owners(method):
+            described = "".join(base.__doc__ or "" for base in type(owner).__mro__)
+            for each in dataclasses.fields(owner):
+                assert re.search(rf"^ +{each.name}: ", described, re.MULTILINE), f"field {each.name} is not described"
+                with pytest.raises(dataclasses.FrozenInstanceError):
+                    setattr(owner, each.name, None)
+
+
+def owners(method: Any) -> list[Any]:
+    """Return the dataclasses whose fields are hyper-parameters: the parts of a product, or the method itself."""
+    parts = [getattr(method, each.name) for each in dataclasses.fields(method)]
+    made_of = [part for part in parts if dataclasses.is_dataclass(part)]
+    return [method, *made_of] if made_of else [method]
 
 
 sizes = st.sampled_from([(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64)])
@@ -183,8 +196,9 @@ def test_any_budget_is_taken_or_refused_with_a_sentence(
     name: str, form: dict[str, Any], shape: tuple[int, int, int], classes: int, pixels: int
 ) -> None:
     spec = Spec("any", classes, shape, tuple(map(str, range(classes))))
-    answer = METHODS[name](**form).refuses(spec, BudgetRequest.parse(f"{pixels}px").resolve(classes, *shape[1:]))
-    assert answer is None or len(answer.split()) >= 4
+    fields = dict(form) | ({"order": "identity"} if "order" in METHODS[name].legal(form) else {})
+    answer = plan(name, spec, f"{pixels}px", fields)
+    assert not isinstance(answer, Refusal) or len(answer.reason.split()) >= 4
 
 
 def test_it_passes_the_audit_within_its_budget(contest: Contest, first: FirstRun) -> None:
@@ -194,6 +208,12 @@ def test_it_passes_the_audit_within_its_budget(contest: Contest, first: FirstRun
 
 def test_the_same_seed_gives_the_same_bytes(first: FirstRun, watched: WatchedRun) -> None:
     assert same_bytes(first.folder, watched.folder)
+
+
+def test_every_method_takes_some_budget(kind: type[Method], digits: Dataset, tmp_path: Path) -> None:
+    """One that refuses everything would skip its whole contract."""
+    find = prerequisites_in(tmp_path, digits)
+    assert any(not isinstance(plan(kind.name, digits.spec, budget, {}, find=find), Refusal) for budget in BUDGETS)
 
 
 def test_another_seed_gives_other_images(contest: Contest, first: FirstRun, tmp_path: Path) -> None:
@@ -260,4 +280,4 @@ def test_a_resumed_run_gives_the_same_bytes(contest: Contest, first: FirstRun, t
 
 def test_unknown_settings_are_refused_by_name(kind: type[Method]) -> None:
     with pytest.raises(BenchError, match="has no field 'no_such_field'"):
-        resolve_recipe(kind, "digits", 1.0, {"no_such_field": 1})
+        check_fields(kind, {"no_such_field": 1}, "test")

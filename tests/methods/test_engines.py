@@ -9,8 +9,7 @@ from bench.decoders.poster import Poster
 from bench.decoders.poster_layout import PosterLayout
 from bench.methods._unroll import ExpertDistance, FlatLayout, InnerAdam, InnerSGD, RealBatchLoss, choose_engine
 from bench.nn.augment import draw
-from bench.nn.convnet import inductor as convnet_inductor
-from bench.nn.convnet import library as native
+from bench.nn.convnet import inductor, library
 from bench.nn.networks import build_network, forward, initial_parameters
 from bench.nn.students import soft_cross_entropy
 from bench.seeding import stream
@@ -32,10 +31,10 @@ def spec_of(shape, classes=3) -> Spec:
 
 
 def need(engine: str) -> None:
-    if engine == "cpp" and native.load()[0] is None:
-        pytest.skip(native.load()[1])
-    if engine == "compile" and convnet_inductor.why_not(torch.device("cpu")):
-        pytest.skip(convnet_inductor.why_not(torch.device("cpu")))
+    if engine == "cpp" and library.load()[0] is None:
+        pytest.skip(library.load()[1])
+    if engine == "compile" and inductor.why_not(torch.device("cpu")):
+        pytest.skip(inductor.why_not(torch.device("cpu")))
 
 
 def problem(network, spec, steps, dtype=torch.float64, images=4, seed=3):
@@ -282,7 +281,7 @@ def test_an_unknown_engine_is_refused():
 
 
 def test_without_a_compiler_small_convnets_are_eager_and_large_ones_generic(monkeypatch):
-    monkeypatch.setattr(native, "load", lambda: (None, "there is no compiler"))
+    monkeypatch.setattr(library, "load", lambda: (None, "there is no compiler"))
     small, large = (choose_engine(build_network(f"convnet-d3-w{width}", spec_of((3, 32, 32))), (3, 32, 32)) for width in (32, 128))
     assert (small.name, large.name) == ("eager", "generic")
     with pytest.raises(BenchError, match="there is no compiler"):
@@ -290,15 +289,15 @@ def test_without_a_compiler_small_convnets_are_eager_and_large_ones_generic(monk
 
 
 def test_engine_compile_says_why_it_cannot_be_used(monkeypatch):
-    monkeypatch.setattr(convnet_inductor, "why_not", lambda device: f"there is no compiler for {device.type}")
+    monkeypatch.setattr(inductor, "why_not", lambda device: f"there is no compiler for {device.type}")
     with pytest.raises(BenchError, match="engine compile cannot be used: there is no compiler for cpu"):
         choose_engine(build_network("convnet-d1-w3", spec_of((1, 8, 8))), (1, 8, 8), engine="compile")
 
 
 @pytest.mark.parametrize(("work", "reason", "name"), [(1e13, "", "generic"), (1e14, "", "compile"), (1e14, "no compiler", "generic")])
 def test_without_the_kernels_a_long_cell_is_worth_compiling(monkeypatch, work, reason, name):
-    monkeypatch.setattr(native, "load", lambda: (None, "switched off"))
-    monkeypatch.setattr(convnet_inductor, "why_not", lambda device: reason)
+    monkeypatch.setattr(library, "load", lambda: (None, "switched off"))
+    monkeypatch.setattr(inductor, "why_not", lambda device: reason)
     network = build_network("convnet-d3-w128", spec_of((3, 32, 32)))
     assert choose_engine(network, (3, 32, 32), work=work).name == name
 

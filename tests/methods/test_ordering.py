@@ -1,13 +1,12 @@
-"""PoCO's placement, and where its class order comes from."""
-
-from pathlib import Path
+"""PoCO's placement, and the sources of class similarity."""
 
 import pytest
 import torch
+from products import planned
+from registries import prerequisites_in
 
-from bench import BenchError, BudgetRequest, PlanContext
+from bench import BenchError
 from bench.methods.forms._class_order import anti_diagonals, greedy_order
-from bench.methods.podd import PoDD
 
 
 def test_anti_diagonals_run_from_bottom_left_to_top_right():
@@ -34,26 +33,46 @@ def test_the_cost_of_a_cell_is_the_sum_over_its_neighbours():
     assert order[2] == 1  # (1,0): nearest to 0
 
 
-def context(digits, tmp_path: Path, budget: str = "1") -> PlanContext:
-    return PlanContext(digits.spec, BudgetRequest.parse(budget).resolve(10, 8, 8), lambda: digits.train, digits.fingerprint(), tmp_path)
-
-
 def test_auto_falls_back_to_features_and_says_so(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.methods.podd.clip_weights_at_hand", lambda *_: False)
-    monkeypatch.setattr("bench.methods.prerequisites.class_distances._DISTANCES", {})
-    resolution = PoDD().resolve(context(digits, tmp_path))
-    assert sorted(map(int, resolution.method.order.split("-"))) == list(range(10))
+    monkeypatch.setattr("bench.methods.forms.poster.clip_weights_at_hand", lambda *_: False)
+    resolution = planned("podd", digits.spec, "1", find=prerequisites_in(tmp_path, digits))
+    assert sorted(map(int, resolution.method.form.order.split("-"))) == list(range(10))
     assert any("no CLIP weights" in note for note in resolution.notes)
     assert resolution.external == ""
-    assert len(list(tmp_path.glob("class-distances-*.json"))) == 1
+    assert [need.name for need in resolution.needs] == ["class_distances"]
+
+
+def test_feature_order_is_the_same_every_time_and_leaves_the_global_rng_alone(digits, tmp_path):
+    before = torch.get_rng_state()
+    orders = set()
+    for folder in ("one", "other"):
+        resolution = planned("podd", digits.spec, "1", {"order": "features"}, find=prerequisites_in(tmp_path / folder, digits))
+        orders.add(resolution.method.form.order)
+    assert len(orders) == 1
+    assert orders != {"0-1-2-3-4-5-6-7-8-9"}
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_feature_seeds_give_other_orders_and_one_row(digits, tmp_path):
+    find, fields = prerequisites_in(tmp_path, digits), {"order": "features", "feature_seeds": 2}
+    found = [planned("podd", digits.spec, "1", fields, seed=seed, find=find) for seed in range(3)]
+    orders = [tuple(resolution.plan["geometry"]["order"]) for resolution in found]
+    assert orders[0] == orders[2] != orders[1]
+    assert {resolution.method.form.order for resolution in found} == {"features"}  # the fields name a row of the table
+
+
+def test_a_random_order_is_drawn_for_each_seed(digits):
+    orders = {tuple(planned("podd", digits.spec, "1", {"order": "random"}, seed=s).plan["geometry"]["order"]) for s in range(3)}
+    assert len(orders) == 3
 
 
 def test_order_clip_without_weights_says_what_to_do(digits, tmp_path):
     with pytest.raises(BenchError, match="order=clip needs CLIP weights .* or use order=features"):
-        PoDD(order="clip", clip_weights=str(tmp_path / "none.pt")).resolve(context(digits, tmp_path))
+        fields = {"order": "clip", "clip_weights": str(tmp_path / "none.pt")}
+        planned("podd", digits.spec, "1", fields, find=prerequisites_in(tmp_path, digits))
 
 
 @pytest.mark.parametrize("order", ["0-1-2", "sideways", "0-0-1-2-3-4-5-6-7-8"])
-def test_unknown_orders_are_refused_with_the_choices(digits, tmp_path, order):
+def test_unknown_orders_are_refused_with_the_choices(digits, order):
     with pytest.raises(BenchError, match="use auto, identity, random, features, clip"):
-        PoDD(order=order).resolve(context(digits, tmp_path))
+        planned("podd", digits.spec, "1", {"order": order})

@@ -2,12 +2,10 @@
 
 import pytest
 import torch
+from products import granted, planned
 
-from bench import BudgetRequest, DistilledSet, Spec, TrainRecipe
-from bench.decoders.poster import Poster
+from bench import DistilledSet, FormPlan, Spec, TrainRecipe
 from bench.judge.audit import audit
-from bench.methods.podd import PoDD
-from bench.recipes import resolve_recipe
 from bench.seeding import stream
 
 POSTERS = [
@@ -21,17 +19,16 @@ POSTERS = [
 @pytest.mark.parametrize(("name", "classes", "side", "width", "height", "pixels", "class_grid", "patches"), POSTERS)
 def test_published_posters_are_fixed_by_recipes_and_audit_as_published(name, classes, side, width, height, pixels, class_grid, patches):
     spec = Spec(name, classes, (3, side, side), tuple(map(str, range(classes))))
-    budget = BudgetRequest.parse("0.9").resolve(classes, side, side)
-    method = PoDD(**resolve_recipe(PoDD, name, budget.ipc).values)
-    assert method.refuses(spec, budget) is None
-    layout = method.layout(spec, budget)
-    assert layout.size == (height, width)
-    assert layout.class_grid == class_grid
-    assert len(layout.patches()) == patches
-    poster = Poster(spec, layout, range(classes), method.labels)
+    found = planned("podd", spec, "0.9", {"order": "identity"}, recipes=True)
+    geometry, form = found.plan["geometry"], found.method.form
+    assert tuple(geometry["size"]) == (height, width)
+    assert tuple(geometry["class_grid"]) == class_grid
+    assert found.plan["images"] == patches
+    budget = granted("0.9", spec)
+    poster = form.empty(spec, FormPlan(form, patches, geometry))
     with torch.no_grad():
         poster.poster.copy_(torch.randn(poster.poster.shape, generator=stream("published poster", name)))
     counts = audit(DistilledSet(spec, poster, TrainRecipe()), budget)
     assert counts["pixels"] == pixels <= budget.pixels
     assert counts["images"] == patches
-    assert counts["label_numbers"] == (0 if method.labels == "fixed" else classes * classes)
+    assert counts["label_numbers"] == (0 if form.labels == "fixed" else classes * classes)

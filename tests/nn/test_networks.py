@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from bench import BenchError, Spec
+from bench import Batch, BenchError, Spec, TrainRecipe
+from bench.nn import networks
 from bench.nn.networks import (
+    build,
     build_network,
     default_network,
     ensemble_mode,
@@ -19,6 +23,7 @@ from bench.nn.networks import (
     initial_parameters,
     stack,
 )
+from bench.nn.students import StudentStreams, train_students
 from bench.seeding import stream
 
 
@@ -56,6 +61,38 @@ def test_default_networks() -> None:
 def test_an_unknown_network_is_one_sentence(name: str) -> None:
     with pytest.raises(BenchError, match="network"):
         build_network(name, spec(3, 32, 10))
+
+
+ONE_LAYER = """
+from torch import nn
+
+from bench.nn.networks.build import network_family
+
+
+@network_family(r"linear-b([01])", "linear-b<bias>")
+def build(match, spec):
+    return nn.Sequential(nn.Flatten(), nn.Linear(spec.channels * spec.height * spec.width, spec.classes, bias=match[1] == "1"))
+"""
+
+
+def test_a_new_family_is_one_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "linear.py").write_text(ONE_LAYER)
+    monkeypatch.setattr(networks, "__path__", [*networks.__path__, str(tmp_path)])
+    monkeypatch.setattr(build, "FAMILIES", dict(build.FAMILIES))
+    try:
+        networks.import_families()
+    finally:
+        sys.modules.pop("bench.nn.networks.linear", None)
+    of = spec(1, 8, 10)
+    assert parameter_count("linear-b0", of) == 640
+    assert flops_per_image(build_network("linear-b1", of), of) == 2 * 640
+    assert parameter_count("convnet-d1-w4", of) == 4 * 9 + 4 + 2 * 4 + 10 * 64 + 10
+    with pytest.raises(BenchError, match="e.g. convnet-d3-w128 or linear-b<bias>"):
+        build_network("linear-b2", of)
+    data = Batch(torch.randn(4, *of.shape, generator=stream("x")), torch.eye(10)[:4])
+    students = [StudentStreams(("linear", k)) for k in range(2)]
+    trained = train_students(build_network("linear-b1", of), data, TrainRecipe(steps=2), students, [2])[2]
+    assert [student["1.bias"].shape for student in trained] == [(10,), (10,)]
 
 
 def test_too_many_poolings_are_one_sentence() -> None:

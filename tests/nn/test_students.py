@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench import Batch, Dataset, Spec, TrainRecipe
 from bench.nn.augment import draw
-from bench.nn.convnet import library as native
+from bench.nn.convnet import library
 from bench.nn.networks import Parameters, build_network, forward, initial_parameters
 from bench.nn.spaces import Standard
 from bench.nn.students import StudentStreams, learning_rate, predict, soft_cross_entropy, squared_error, train_students
@@ -27,8 +27,8 @@ def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """Run every test with the compiled kernels, where the machine can build them, and without."""
     if request.param == "pytorch":
         monkeypatch.setattr("bench.nn.students.compiled_net", lambda *_: None)
-    elif native.load()[0] is None:
-        pytest.skip(native.load()[1])
+    elif library.load()[0] is None:
+        pytest.skip(library.load()[1])
 
 
 def data(count: int = 12) -> Batch:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...data import Batch
 from ..networks import ConvNet
-from . import library as native
+from . import library
 from .packing import Packing
 
 _MICRO_BATCH_BYTES = 1 << 20  # what a core's second-level cache holds
@@ -29,19 +29,19 @@ class NativeConvNet:
         Raises:
             RuntimeError: there is no compiled library.
         """
-        library, reason = native.load()
-        if library is None:
+        kernels, reason = library.load()
+        if kernels is None:
             raise RuntimeError(reason)
-        self.library, self.dtype, wide = library, dtype, int(dtype == torch.float64)
+        self.library, self.dtype, wide = kernels, dtype, int(dtype == torch.float64)
         self.classes, self.shape = network.head.out_features, shape
         pads = (ctypes.c_int * network.depth)(*network.paddings)
-        self.handle = library.ddbench_create(wide, network.depth, network.width, *shape, self.classes, pads, _MICRO_BATCH_BYTES)
+        self.handle = kernels.ddbench_create(wide, network.depth, network.width, *shape, self.classes, pads, _MICRO_BATCH_BYTES)
         if not self.handle:
             raise RuntimeError("the compiled engine could not prepare this network")
-        finalize(self, library.ddbench_destroy, self.handle)
+        finalize(self, kernels.ddbench_destroy, self.handle)
         parameters, tape = ctypes.c_size_t(), ctypes.c_size_t()
-        library.ddbench_sizes(self.handle, ctypes.byref(parameters), ctypes.byref(tape))
-        self.packing = Packing.of(network, shape, library.ddbench_lanes(wide))
+        kernels.ddbench_sizes(self.handle, ctypes.byref(parameters), ctypes.byref(tape))
+        self.packing = Packing.of(network, shape, kernels.ddbench_lanes(wide))
         if self.packing.size != parameters.value:
             raise RuntimeError("the compiled engine and the packing disagree about the network's size")
         self.tape_numbers = tape.value

@@ -11,7 +11,7 @@ from ...data import Batch
 from ...train_recipe import TrainRecipe
 from ..adam import AdamConstants, compiled_step
 from ..networks import ConvNet, Parameters
-from . import library as native
+from . import library
 from .native import NativeConvNet
 
 Shape = tuple[int, int, int]
@@ -19,7 +19,7 @@ Shape = tuple[int, int, int]
 
 def compiled_net(network: nn.Module, shape: Shape, device: torch.device) -> NativeConvNet | None:
     """Prepare a network for the kernels, or return ``None`` where they cannot be used: only ConvNets on the CPU."""
-    if not isinstance(network, ConvNet) or device.type != "cpu" or native.load()[0] is None:
+    if not isinstance(network, ConvNet) or device.type != "cpu" or library.load()[0] is None:
         return None
     return NativeConvNet(network, shape, torch.float32)
 

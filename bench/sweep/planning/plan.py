@@ -10,12 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import torch
+
 from ...budget import BudgetRequest
 from ...data import DataOptions, Dataset, SplitName, default_data_root, load_dataset
 from ...errors import BenchError, unknown_name
-from ...judge.evaluate import judged_network
+from ...judge.evaluate import network_name
 from ...judge.protocol import Protocol, get_protocol
-from ...keys import digest
+from ...keys import digest, plain
 from ...method import Method, PlanContext, Resolution
 from ...prerequisite import Need
 from ...prerequisite_store import PrerequisiteStore, ensure, resolve
@@ -147,11 +149,16 @@ class Planner:
         Raises:
             BenchError: a name or field is wrong.
         """
-        protocol = get_protocol(self.settings.protocol, self.settings.students, self.settings.network)
+        protocol = self._protocol()
         contestants = self._contestants()
         for name in self.settings.datasets:
             require(DATASETS, name)
         return protocol, contestants
+
+    def _protocol(self) -> Protocol:
+        """Return how sets are judged: ``--network`` sets the students' network for every row of the run."""
+        protocol = get_protocol(self.settings.protocol, self.settings.students)
+        return replace(protocol, network=self.settings.network) if self.settings.network else protocol
 
     def _contestants(self) -> tuple[Selection, ...]:
         """Check the names and fields of all methods, and put ``--set`` and ``--config`` into the selections.
@@ -190,7 +197,7 @@ class Planner:
 
     def _find(self, dataset: Dataset, need: Need) -> Path:
         """Return the folder of a prerequisite that planning looks into; it is built now if it is not there."""
-        return ensure(need, dataset, self.prerequisites).path
+        return ensure(need, dataset, self.prerequisites, torch.device("cpu")).path
 
     def _choose(self, kind: Kind, selection: Selection, context: PlanContext) -> _Choice:
         """Plan a method with each of its candidate parts in turn, until one is not refused."""
@@ -228,14 +235,14 @@ class Planner:
             method_version=method.version,
             identity=method.identity(),
             parts=method.parts(),
-            fields=_plain(method.values()),
+            fields=plain(method.values()),
             unkeyed=sorted(method.unkeyed_fields()),
-            plan=_plain(resolution.plan),
+            plan=plain(dict(resolution.plan)),
             budget={"requested": budget.requested, "pixels": budget.pixels, "ipc": budget.ipc},
             seed=context.seed,
             effort=effort,
             protocol=protocol.as_json(),
-            network=judged_network(protocol, context.spec, resolution.network),
+            network=network_name(protocol, context.spec, resolution.network),
             code_hash=self._code_hash(method, resolution),
             adapted=resolution.adapted,
             external=resolution.external,
@@ -366,11 +373,6 @@ def require_known(methods: Sequence[str]) -> None:
     for name in methods:
         if name != FULL_DATA:
             require(METHODS, name)
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a record file will hold: tuples become lists."""
-    return cast(dict[str, Any], json.loads(json.dumps(dict(values))))
 
 
 def _merge(planned: dict[str, PlannedCell], new: PlannedCell) -> None:

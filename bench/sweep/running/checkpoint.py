@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,18 +48,18 @@ class CheckpointFile:
         self.seconds_before, self.calls_before = float(about["seconds"]), int(about["calls"])
         return tensors
 
-    def offer(self, state: Mapping[str, Tensor], calls: int) -> None:
-        """Write ``state``, unless the last one was written less than half a minute ago.
+    def offer(self, state: Callable[[], Mapping[str, Tensor]], calls: int) -> None:
+        """Write a checkpoint, unless the last one was written less than half a minute ago.
 
         Args:
-            state: what the method needs to go on.
+            state: returns what the method needs to go on; called only if that is written.
             calls: validation calls made by this process so far.
         """
         now = time.monotonic()
         if now - self._written < _EVERY:
             return
         about = {"code_hash": self.code_hash, "seconds": self.seconds_before + now - self._started, "calls": self.calls_before + calls}
-        tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
+        tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state().items()}
         with replacing(self.file) as scratch:
             # All in one metadata key, because the order of several is not fixed.
             save_file(tensors, scratch, metadata={"ddbench": json.dumps(about)})

@@ -1,4 +1,4 @@
-"""The inside of a cell's process: its own group, one thread, its own log, and an end that comes with its parent's."""
+"""The inside of a stage's process: its own group, its own log, and an end that comes with its parent's."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from .stage import Payload, Report, run_stage
+
 Emit = Callable[[dict[str, Any]], None]
 
-_TRACEBACK_LINES = 30
-# What torch says on a CPU, where it raises a plain RuntimeError instead of its OutOfMemoryError.
-_NO_MEMORY_ON_CPU = "DefaultCPUAllocator: can't allocate memory"
 _REPORT_EVERY = 0.2  # seconds between progress events, so that a fast method does not drown the runner
 
 
@@ -28,65 +26,34 @@ def child_main(stage: str, payload_text: str, connection: Connection) -> None:
     """Run one stage in this fresh process and report its end through ``connection``; never returns.
 
     Args:
-        stage: ``distil`` or ``judge``.
-        payload_text: JSON, see ``bench.sweep.worker``.
-        connection: takes JSON events: ``progress`` and one ``end``.
+        stage: see ``bench.sweep.running.stage.STAGES``.
+        payload_text: JSON of a ``Payload``.
+        connection: takes JSON events: ``progress``, and one ``end`` with the ``Outcome``.
     """
     _leave_group()
     _end_with_parent()
-    payload = json.loads(payload_text)
-    _redirect(Path(payload["out"]) / payload["log"], stage)
+    payload = Payload.from_json(payload_text)
+    _redirect(Path(payload.out) / payload.log, stage)
     lock = threading.Lock()
 
     def emit(event: dict[str, Any]) -> None:
         with lock:
             connection.send_bytes(json.dumps(event).encode())
 
-    emit(_outcome(stage, payload, emit))
-    connection.close()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # No exit handlers: threads a plugin left behind must not keep the cell from ending.
-    os._exit(0)
-
-
-def _outcome(stage: str, payload: dict[str, Any], emit: Emit) -> dict[str, Any]:
-    """Run the stage and turn whatever comes out of it into its last event."""
-    from ...errors import BenchError, RejectedSet
     from ...nn.runtime import tune_allocator
 
     tune_allocator()
-    try:
-        import torch
-
-        from ...nn.precision import exact_float32
-        from . import stages as worker
-
-        torch.set_num_threads(1)
-        exact_float32()
-        run = worker.distil_stage if stage == "distil" else worker.judge_stage
-        return {"event": "end", "status": "ok", **run(payload, throttled(emit))}
-    except RejectedSet as error:
-        return _end("rejected", str(error))
-    except BenchError as error:
-        return _end("failed", str(error))
-    except BaseException as error:  # also SystemExit of a plugin: it ends this cell only
-        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or _NO_MEMORY_ON_CPU in str(error):
-            return _end("oom", _one_line(f"out of memory: {error}" if str(error) else "out of memory"))
-        return _end("failed", _one_line(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__))
+    outcome = run_stage(stage, payload, throttled(emit))
+    sys.stderr.write(outcome.traceback)
+    emit({"event": "end", "outcome": outcome.to_json()})
+    connection.close()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # No exit handlers: threads a plugin left behind must not keep the stage from ending.
+    os._exit(0)
 
 
-def _one_line(message: str) -> str:
-    return message.splitlines()[0][:500]
-
-
-def _end(status: str, reason: str) -> dict[str, Any]:
-    text = traceback.format_exc()
-    sys.stderr.write(text)
-    return {"event": "end", "status": status, "reason": reason, "traceback": "\n".join(text.splitlines()[-_TRACEBACK_LINES:])}
-
-
-def throttled(emit: Emit) -> Callable[[int, int, dict[str, float]], None]:
+def throttled(emit: Emit) -> Report:
     """Return a function of (step, total, scalars) that passes a few progress events per second on, and the last one."""
     last = [0.0]
 

@@ -1,4 +1,4 @@
-"""Runs cells in processes of their own: a crash, a timeout or an interrupt of one never touches another."""
+"""The local pool: stages in processes of their own, so that a crash, a timeout or an interrupt of one never touches another."""
 
 from __future__ import annotations
 
@@ -8,68 +8,27 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from pathlib import Path
-from types import FrameType
-from typing import Any, Protocol
+from types import FrameType, ModuleType
+from typing import Any
 
 import bench
 
+from .executor import Interrupted, Job, Listener, Queue
 from .isolation import child_main
+from .numerics import one_thread_environment
+from .stage import Outcome
+
+#: What every child needs of the suite, imported once by the server.
+_OWN_MODULES = [f"bench.sweep.running.{module}" for module in ("isolation", "distil", "judge")]
 
 _POLL = 0.2  # seconds between looks at timeouts and interrupts
-_ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One cell on its way through its stages.
-
-    Attributes:
-        key: judge key.
-        stages: ``("distil", "judge")`` or ``("judge",)``.
-        payload: see ``bench.sweep.worker``.
-    """
-
-    key: str
-    stages: tuple[str, ...]
-    payload: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a cell ended.
-
-    Attributes:
-        status: as in ``bench.record.Status``.
-        reason: one sentence, unless it is ok.
-        traceback: last lines, for failures.
-        seconds: time per stage that ended well or badly.
-        accuracy: mean final test accuracy of an ok cell.
-    """
-
-    status: str
-    reason: str = ""
-    traceback: str = ""
-    seconds: dict[str, float] = field(default_factory=dict)
-    accuracy: float | None = None
-
-
-class Listener(Protocol):
-    """What an executor tells while it runs."""
-
-    def stage_started(self, job: Job, stage: str) -> None:
-        """A stage has its process."""
-
-    def progressed(self, job: Job, stage: str, step: int, total: int, scalars: dict[str, float]) -> None:
-        """A stage says how far it is."""
-
-    def finished(self, job: Job, outcome: Outcome) -> None:
-        """A cell has ended, well or badly, or was interrupted."""
 
 
 @dataclass
@@ -82,19 +41,15 @@ class _Running:
     started: float
     kills_before: int
     seconds: dict[str, float]
-    end: dict[str, Any] | None = None
+    end: Outcome | None = None
 
     @property
     def stage(self) -> str:
         return self.stages[0]
 
 
-class Interrupted(Exception):
-    """The run was told to stop (Ctrl-C, SIGTERM)."""
-
-
-class Executor:
-    """A pool that starts one process per stage of a cell.
+class LocalPool:
+    """An executor on this machine: one process per stage.
 
     Children are forked from a server that has imported torch once (about 0.03 s each); where there is no fork they are
     spawned. Each leads a process group of its own, so a timeout ends it together with whatever it started.
@@ -104,33 +59,35 @@ class Executor:
         """Prepare the pool; nothing is started yet.
 
         Args:
-            slots: cells at a time.
+            slots: jobs at a time.
             timeout: seconds a stage may take.
             devices: slot i computes on ``devices[i % len(devices)]``.
             preload: modules the server imports beside the worker's own.
         """
         self.slots, self.timeout, self.devices = slots, timeout, devices
         # torch._dynamo is nothing the suite uses, but the first optimizer imports it, which takes seconds.
-        self.context = _context([*preload, "torch._dynamo", "bench.sweep.worker"])
+        self.context = _context([*preload, "torch._dynamo", *_OWN_MODULES])
         self.stopping = False
 
     def run(self, jobs: Iterable[Job], listener: Listener) -> None:
-        """Run all jobs; every one of them that is started ends with ``listener.finished``.
+        """Run all jobs; every one that is started, or cannot be started any more, ends with ``listener.finished``.
 
         Raises:
-            Interrupted: a signal came; running cells were ended and told to the listener.
+            Interrupted: a signal came; running jobs were ended and told to the listener.
+            ValueError: some job could never start.
         """
-        waiting, free = list(jobs), list(range(self.slots))
+        queue, free = Queue(jobs), list(range(self.slots))
         running: list[_Running] = []
-        with _one_thread_environment(), self._signals():
+        with one_thread_environment(_where_bench_is()), self._signals():
             try:
-                while (waiting or running) and not self.stopping:
-                    while waiting and free and not self.stopping:
-                        job = waiting.pop(0)
+                while (queue or running) and not self.stopping:
+                    while free and not self.stopping and (job := queue.take()):
                         running.append(self._start(job, free.pop(0), list(job.stages), {}, listener))
                     self._listen(running, listener)
-                    running, freed = self._advance(running, listener)
-                    free = sorted(free + freed)
+                    running, over = self._advance(running, listener)
+                    for cell, outcome in over:
+                        _tell(queue, cell.job, outcome, listener)
+                    free = sorted(free + [cell.slot for cell, _ in over])
             finally:
                 for cell in running:
                     self._kill(cell)
@@ -139,11 +96,12 @@ class Executor:
             raise Interrupted
 
     def _start(self, job: Job, slot: int, stages: list[str], seconds: dict[str, float], listener: Listener) -> _Running:
-        payload = {**job.payload, "device": self.devices[slot % len(self.devices)], "distil_seconds": seconds.get("distil", 0.0)}
+        payload = replace(job.payload, device=self.devices[slot % len(self.devices)], seconds=seconds)
         ours, theirs = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=child_main, args=(stages[0], json.dumps(payload), theirs))  # type: ignore[attr-defined]
+        process = self.context.Process(target=child_main, args=(stages[0], payload.to_json(), theirs))  # type: ignore[attr-defined]
         kills = _oom_kills()
-        process.start()
+        with _own_main_hidden():
+            process.start()
         theirs.close()
         listener.stage_started(job, stages[0])
         return _Running(job, slot, stages, process, ours, time.monotonic(), kills, seconds)
@@ -155,9 +113,9 @@ class Executor:
                 if source in (cell.connection, cell.process.sentinel):
                     _drain(cell, listener)
 
-    def _advance(self, running: list[_Running], listener: Listener) -> tuple[list[_Running], list[int]]:
-        """Move cells whose stage is over to their next one; return those that run and the slots that became free."""
-        still, freed = [], []
+    def _advance(self, running: list[_Running], listener: Listener) -> tuple[list[_Running], list[tuple[_Running, Outcome]]]:
+        """Move jobs whose stage is over to their next one; return those that run, and those that ended and how."""
+        still, over = [], []
         for cell in running:
             outcome = self._outcome(cell, listener)
             if outcome is None:
@@ -167,11 +125,10 @@ class Executor:
             if outcome.status == "ok" and len(cell.stages) > 1 and not self.stopping:
                 still.append(self._start(cell.job, cell.slot, cell.stages[1:], outcome.seconds, listener))
             elif outcome.status == "ok" and len(cell.stages) > 1:
-                listener.finished(cell.job, Outcome("interrupted", "the run was stopped between its stages", "", outcome.seconds))
+                over.append((cell, Outcome("interrupted", "the run was stopped between its stages", "", outcome.seconds)))
             else:
-                listener.finished(cell.job, outcome)
-                freed.append(cell.slot)
-        return still, freed
+                over.append((cell, outcome))
+        return still, over
 
     def _outcome(self, cell: _Running, listener: Listener) -> Outcome | None:
         """Say how a stage ended, or ``None`` while it runs."""
@@ -179,7 +136,7 @@ class Executor:
         if cell.end is None and code is not None:
             _drain(cell, listener)  # its last words may have come after the last look
         if cell.end is not None:
-            return _told(cell)
+            return replace(cell.end, seconds={**_spent(cell), **cell.end.seconds})
         if code is not None and self.stopping:
             # A signal to the whole process group (a batch system, `timeout`) also ends the server, and with it our knowledge.
             return _interrupted(cell)
@@ -205,7 +162,13 @@ class Executor:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """Turn Ctrl-C and the signals that end programs into a flag that the loop looks at."""
+        """Turn Ctrl-C and the signals that end programs into a flag that the loop looks at.
+
+        Only the main thread may do so; a run in another one is stopped by whoever started that thread.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
 
         def stop(number: int, frame: FrameType | None) -> None:
             del number, frame
@@ -220,10 +183,13 @@ class Executor:
                 signal.signal(getattr(signal, name), handler)
 
 
-def _told(cell: _Running) -> Outcome:
-    end = cell.end or {}
-    seconds = {**cell.seconds, cell.stage: float(end.get("seconds", time.monotonic() - cell.started))}
-    return Outcome(end["status"], end.get("reason", ""), end.get("traceback", ""), seconds, end.get("accuracy"))
+def _tell(queue: Queue, job: Job, outcome: Outcome, listener: Listener) -> None:
+    """Tell the end of a job, and of those that now can never start."""
+    listener.finished(job, outcome)
+    # After an interrupt nothing more starts, so what waits is still to be done and has not failed.
+    if outcome.status != "interrupted":
+        for lost, reason in queue.ended(job, outcome):
+            listener.finished(lost, reason)
 
 
 def _died(cell: _Running, code: int) -> Outcome:
@@ -250,7 +216,7 @@ def _drain(cell: _Running, listener: Listener) -> None:
         while cell.end is None and cell.connection.poll():
             event = json.loads(cell.connection.recv_bytes())
             if event["event"] == "end":
-                cell.end = event
+                cell.end = Outcome.from_json(event["outcome"])
             else:
                 listener.progressed(cell.job, cell.stage, event["step"], event["total"], event["scalars"])
 
@@ -293,21 +259,19 @@ def modules_worth_preloading() -> list[str]:
     )
 
 
-@contextlib.contextmanager
-def _one_thread_environment() -> Iterator[None]:
-    """Set what must be in the environment before the server imports torch: one thread, and where ``bench`` is."""
+def _where_bench_is() -> dict[str, str]:
+    """Return the variable by which the server finds ``bench``, also in a bare checkout."""
     home = str(Path(bench.__file__).resolve().parent.parent)
     known = os.environ.get("PYTHONPATH", "")
-    wanted = {name: "1" for name in _ONE_THREAD}
-    if home not in known.split(os.pathsep):
-        wanted["PYTHONPATH"] = os.pathsep.join(filter(None, [known, home]))
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
+    return {} if home in known.split(os.pathsep) else {"PYTHONPATH": os.pathsep.join(filter(None, [known, home]))}
+
+
+@contextlib.contextmanager
+def _own_main_hidden() -> Iterator[None]:
+    """Keep a child from importing the program's own file again: a script without the usual guard would run once more."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        sys.modules["__main__"] = main

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, get_type_hints
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -16,6 +16,6 @@ def rebuild_method(method_class: type[Method], fields: Mapping[str, Any]) -> Met
 
     The fields went through JSON, so lists stand for tuples; they are read back by the declared types.
     """
-    hints = get_type_hints(method_class)
-    values = {key: TypeAdapter(hints[key]).validate_json(json.dumps(value), strict=True) for key, value in fields.items()}
-    return method_class(**values)
+    legal = method_class.legal(fields)
+    values = {key: TypeAdapter(legal[key].type).validate_json(json.dumps(value), strict=True) for key, value in fields.items()}
+    return method_class.build(values)

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench import BenchError, Dataset, Need, Split
+from bench import Batch, BenchError, Dataset, Need, Split
+from bench.nn.real import RealImages
 from bench.nn.students import train_students
 from bench.prerequisite_store import PrerequisiteStore, ensure
 from bench.selection import features_need, read_features
@@ -44,7 +45,7 @@ def test_a_network_trained_on_some_images_has_features_of_all(digits, tmp_path, 
     seen = []
 
     def noted(network, data, *rest, **more):
-        seen.append(data.split.images)
+        seen.append(data.images)
         return train_students(network, data, *rest, **more)
 
     monkeypatch.setattr("bench.methods.prerequisites.features.train_students", noted)
@@ -56,14 +57,14 @@ def test_a_network_trained_on_some_images_has_features_of_all(digits, tmp_path, 
 
 def test_no_float_copy_of_the_training_images_is_made(digits, tmp_path, monkeypatch):
     sizes = []
-    plain = Split.unit_images
+    plain = RealImages.take
 
-    def counted(self: Split, index: torch.Tensor | None = None) -> torch.Tensor:
-        images = plain(self, index)
-        sizes.append(len(images))
-        return images
+    def counted(self: RealImages, index: torch.Tensor) -> Batch:
+        sizes.append(len(index))
+        return plain(self, index)
 
-    monkeypatch.setattr(Split, "unit_images", counted)
+    monkeypatch.setattr(RealImages, "take", counted)
+    monkeypatch.setattr(Split, "unit_images", None)  # it would make floats of all of them
     features(Need("features", FEW), digits, tmp_path)
     assert 0 < max(sizes) <= 512 < len(digits.train)
 

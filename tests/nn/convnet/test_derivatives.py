@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bench import Batch, Spec
-from bench.nn.convnet import library as native
+from bench.nn.convnet import library
 from bench.nn.convnet.eager import BlockTangent, EagerConvNet
 from bench.nn.convnet.native import NativeConvNet
 from bench.nn.convnet.packing import Packing
@@ -139,8 +139,8 @@ def test_whole_networks_written_out(case: tuple[int, ...], height: int, width: i
 @given(NETWORKS, SIZES, SIZES, st.sampled_from([1, 1 << 12, 1 << 20]))
 def test_whole_networks_compiled(case: tuple[int, ...], height: int, width: int, micro: int) -> None:
     """Sizes that fill no vector, tiles with rests and any cut into micro-batches."""
-    if native.load()[0] is None:
-        pytest.skip(native.load()[1])
+    if library.load()[0] is None:
+        pytest.skip(library.load()[1])
     network, theta, direction, batch = whole(case, height, width)
     shape = (batch.images.shape[1], height, width)
     with pytest.MonkeyPatch.context() as patch:
@@ -180,8 +180,8 @@ def test_packing_is_a_permutation_with_zeros_between() -> None:
 
 @pytest.mark.parametrize("images", [torch.zeros(2, 1, 8, 8, dtype=torch.float64), torch.zeros(2, 1, 9, 8), torch.zeros(2, 3, 8, 8)])
 def test_kernels_refuse_what_they_would_misread(images: Tensor) -> None:
-    if native.load()[0] is None:
-        pytest.skip(native.load()[1])
+    if library.load()[0] is None:
+        pytest.skip(library.load()[1])
     network = network_of(1, 8, 8, 3, 1, 4)
     net = NativeConvNet(network, (1, 8, 8), torch.float32)
     theta = torch.zeros(net.packing.size)

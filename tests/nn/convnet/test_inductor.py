@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from bench import Batch, Spec
-from bench.nn.convnet import inductor as convnet_inductor
+from bench.nn.convnet import inductor
 from bench.nn.convnet.eager import EagerConvNet
 from bench.nn.convnet.inductor import InductorConvNet
 from bench.nn.networks import ConvNet, build_network, stack
@@ -62,14 +62,14 @@ CASES = [
 
 @pytest.mark.parametrize(("shape", "name", "students"), CASES)
 def test_compiled_derivatives_agree_with_the_eager_ones(shape: tuple[int, int, int], name: str, students: int) -> None:
-    if convnet_inductor.why_not(CPU):
-        pytest.skip(convnet_inductor.why_not(CPU))
+    if inductor.why_not(CPU):
+        pytest.skip(inductor.why_not(CPU))
     network = network_of(shape, name)
     agree(InductorConvNet(network), network, batch_of(4, shape), students)
     again = InductorConvNet(network_of(shape, name))
     agree(again, network, batch_of(4, shape), students)
     assert again.compile_seconds == 0.0
-    assert sum(key[1] == again._sizes for key in convnet_inductor._COMPILED) >= 2
+    assert sum(key[1] == again._sizes for key in inductor._COMPILED) >= 2
 
 
 def test_a_process_may_meet_more_shapes_than_pytorch_s_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,22 +83,22 @@ def test_a_process_may_meet_more_shapes_than_pytorch_s_limit(monkeypatch: pytest
     monkeypatch.setattr(
         torch, "compile", lambda f, dynamic, fullgraph, options: real(f, dynamic=dynamic, fullgraph=fullgraph, backend=counting)
     )
-    monkeypatch.setattr(convnet_inductor, "_COMPILED", {})
+    monkeypatch.setattr(inductor, "_COMPILED", {})
     shape = (1, 4, 4)
     network = network_of(shape, "convnet-d1-w2")
     net = InductorConvNet(network)
     for count in range(1, 11):
         agree(net, network, batch_of(count, shape), 1)
-    assert len(convnet_inductor._COMPILED) == len(graphs) == 20
+    assert len(inductor._COMPILED) == len(graphs) == 20
     theta, direction, batch = drawn(network, 1, "theta"), drawn(network, 1, "direction"), batch_of(4, shape)
     _, tape, _ = net.gradient(theta, batch)
     net.product(theta, direction, batch, tree_map(lambda t: t.transpose(-1, -2).contiguous().transpose(-1, -2), tape))
-    assert len(convnet_inductor._COMPILED) == len(graphs) == 21  # a layout is a part of the shape, and its time is counted
+    assert len(inductor._COMPILED) == len(graphs) == 21  # a layout is a part of the shape, and its time is counted
     assert net.compile_seconds > 0.0
 
 
 def test_what_cannot_be_one_graph_is_an_error() -> None:
-    made = convnet_inductor._compile(_with_a_break)
+    made = inductor._compile(_with_a_break)
     with pytest.raises(torch._dynamo.exc.Unsupported):
         made(torch.ones(2))
 
@@ -120,5 +120,5 @@ def test_a_machine_without_a_compiler_is_told(monkeypatch: pytest.MonkeyPatch) -
         raise exc.InvalidCxxCompiler
 
     monkeypatch.setattr(cpp_builder, "get_cpp_compiler", nothing)
-    assert "C++ compiler" in convnet_inductor._no_compiler()
-    assert "mps" in convnet_inductor.why_not(torch.device("mps"))
+    assert "C++ compiler" in inductor._no_compiler()
+    assert "mps" in inductor.why_not(torch.device("mps"))

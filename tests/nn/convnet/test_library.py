@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.nn.convnet import library as native
+from bench.nn.convnet import library
 
 STUB = """#!/bin/sh
 case "$*" in *--version*) echo "stub 1"; exit 0;; esac
@@ -26,9 +26,9 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Give every test an empty cache folder and forget what was loaded."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("DDBENCH_NATIVE", raising=False)
-    native.load.cache_clear()
+    library.load.cache_clear()
     yield
-    native.load.cache_clear()
+    library.load.cache_clear()
 
 
 def stub(folder: Path, text: str) -> Path:
@@ -40,16 +40,16 @@ def stub(folder: Path, text: str) -> Path:
 
 def test_opting_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DDBENCH_NATIVE", "0")
-    library, reason = native.load()
-    assert library is None
+    kernels, reason = library.load()
+    assert kernels is None
     assert "DDBENCH_NATIVE=0" in reason
 
 
 def test_no_compiler_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.setattr(native.shutil, "which", lambda name: None)
-    library, reason = native.load()
-    assert library is None
+    monkeypatch.setattr(library.shutil, "which", lambda name: None)
+    kernels, reason = library.load()
+    assert kernels is None
     assert "no C++ compiler" in reason
 
 
@@ -57,8 +57,8 @@ def test_no_compiler_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_failing_compiler_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: str) -> None:
     script = stub(tmp_path, f'#!/bin/sh\ncase "$*" in *--version*) echo 1; exit 0;; esac\n{body}\n')
     monkeypatch.setenv("CXX", str(script))
-    library, reason = native.load()
-    assert library is None
+    kernels, reason = library.load()
+    assert kernels is None
     assert "could not be built" in reason
     assert reason.count("\n") == 0
 
@@ -73,18 +73,18 @@ def test_processes_that_start_together_build_once(tmp_path: Path) -> None:
     paths = {process.communicate()[0] for process in running}
     assert len(paths) == 1
     assert (tmp_path / "count").read_text() == "built\n"
-    assert [file.name for file in native.cache_folder().iterdir() if file.suffix != ".lock"] == [Path(paths.pop().strip()).name]
+    assert [file.name for file in library.cache_folder().iterdir() if file.suffix != ".lock"] == [Path(paths.pop().strip()).name]
 
 
 def test_the_name_changes_with_source_compiler_and_processor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     script = stub(tmp_path, "#!/bin/sh\necho version 1\n")
-    names = {native._key(str(script))}
+    names = {library._key(str(script))}
     script.write_text("#!/bin/sh\necho version 2\n")
-    names.add(native._key(str(script)))
-    monkeypatch.setattr(native, "_processor", lambda: b"another one")
-    names.add(native._key(str(script)))
+    names.add(library._key(str(script)))
+    monkeypatch.setattr(library, "_processor", lambda: b"another one")
+    names.add(library._key(str(script)))
     other = tmp_path / "other.cpp"
     other.write_text("int main;")
-    monkeypatch.setattr(native, "SOURCE", other)
-    names.add(native._key(str(script)))
+    monkeypatch.setattr(library, "SOURCE", other)
+    names.add(library._key(str(script)))
     assert len(names) == 4

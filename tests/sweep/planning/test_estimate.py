@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from bench import METHODS, Spec, registry
-from bench.cli.settings import merge
 from bench.record import Record
 from bench.sweep.planning.estimate import Estimate, Estimator, measure_flop_rate, readable, summary, total_seconds
 from bench.sweep.planning.plan import Plan, PlannedCell, Planner
+from bench.sweep.readers import merge
 from bench.sweep.store import Store
 
 TOY = str(Path(__file__).parents[1] / "plugins" / "toy.py")

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from bench import METHODS, BenchError, registry
-from bench.cli.settings import merge, parse_set
 from bench.data import load_dataset
 from bench.record import Record
 from bench.report.marks import marks_of
@@ -16,6 +15,7 @@ from bench.sweep.planning import plan as planning
 from bench.sweep.planning.history import attach
 from bench.sweep.planning.plan import Plan, PlannedCell, Planner, scaled_steps, with_overrides
 from bench.sweep.planning.selection import Selection
+from bench.sweep.readers import merge, parse_set
 from bench.sweep.store import Store
 
 TOY = str(Path(__file__).parents[1] / "plugins" / "toy.py")

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +23,9 @@ from bench import (
     DistilledSet,
     Method,
     Parameterization,
+    PlanContext,
+    Refusal,
+    Resolution,
     Spec,
     Split,
     Task,
@@ -101,12 +105,10 @@ class ToyMean(Method):
     behave: str = "ok"
     note: str = ""  # path of a file in which every distillation leaves a line
 
-    def refuses(self, spec: Spec, budget: Any) -> str | None:
-        del spec
-        return "it keeps two whole images" if budget.images < 2 else None
-
-    def outer_steps(self) -> int:
-        return self.steps
+    def plan(self, context: PlanContext) -> Resolution | Refusal:
+        if context.budget.images < 2:
+            return Refusal("it keeps two whole images")
+        return Resolution(self, outer_steps=self.steps)
 
     def distill(self, task: Task) -> DistilledSet:
         if self.note:
@@ -167,8 +169,9 @@ class ToyWalk(Method):
 
     breaks_at: int = 0
 
-    def outer_steps(self) -> int:
-        return 6
+    def plan(self, context: PlanContext) -> Resolution | Refusal:
+        del context
+        return Resolution(self, outer_steps=6)
 
     def distill(self, task: Task) -> DistilledSet:
         state = task.resume_from or {"images": torch.zeros(2, 1, 8, 8), "step": torch.tensor(0)}
@@ -179,7 +182,7 @@ class ToyWalk(Method):
             images = images + torch.rand(2, 1, 8, 8, generator=task.generator("step", step))
             if task.score is not None:
                 task.validate(self._set(task, images))
-            task.checkpoint({"images": images, "step": torch.tensor(step + 1)})
+            task.checkpoint(partial(dict, images=images, step=torch.tensor(step + 1)))
             task.report(step + 1, 6)
         return self._set(task, images)
 

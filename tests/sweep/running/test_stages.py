@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from bench import RejectedSet, registry
-from bench.cli.settings import merge
-from bench.nn.convnet import library as native
+from bench.nn.convnet import library
 from bench.sweep.planning.plan import Planner
+from bench.sweep.readers import merge
 from bench.sweep.running import checkpoint
 from bench.sweep.running.stages import distil_stage, judge_stage
 from bench.sweep.store import Store
@@ -116,8 +116,8 @@ def test_the_record_says_which_kernels_trained_the_students(
     payload: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, switched_off: bool
 ) -> None:
     if switched_off:
-        monkeypatch.setattr(native, "load", lambda: (None, "switched off"))
-    expected = "PyTorch" if switched_off or native.load()[0] is None else "compiled"
+        monkeypatch.setattr(library, "load", lambda: (None, "switched off"))
+    expected = "PyTorch" if switched_off or library.load()[0] is None else "compiled"
     made = payload("toy_mean")
     distil_stage(made, silent)
     judge_stage(made, silent)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from bench import BenchError
-from bench.cli import settings as flags
-from bench.cli.settings import merge, parse_set
+from bench.sweep import readers as flags
+from bench.sweep.readers import merge, parse_set
 from bench.sweep.settings import config_text
 
 

@@ -12,12 +12,13 @@ from typing import Any
 from ..budget import BudgetRequest
 from ..errors import BenchError, did_you_mean, unknown_name
 from ..recipes import read_yaml
-from ..sweep.planning.selection import read_value, split_assignment, split_list
-from ..sweep.settings import Overrides, RunSettings
+from .planning.selection import read_value, split_assignment, split_list
+from .settings import Overrides, RunSettings
 
 DEFAULTS = Path(__file__).parent.parent / "defaults.yaml"
 RERUN = ("failed", "timeout", "oom", "rejected", "interrupted", "stale")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smh]?)")
+_NETWORK = re.compile(r"[a-z][a-z0-9_.]*(-[a-z0-9_.]+)*", re.ASCII)
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -95,6 +96,14 @@ def word(value: Any, what: str) -> str:
     return text
 
 
+def network(value: Any, what: str) -> str:
+    """Read the name of a student network; whether a data set's images are large enough for it is found out while planning."""
+    text = word(value, what)
+    if not _NETWORK.fullmatch(text):
+        raise BenchError(f"{what} needs the name of a network such as convnet-d3-w128, found '{text}'")
+    return text
+
+
 def one_of(*options: str) -> Callable[[Any, str], str]:
     """Return a reader of one of ``options``."""
 
@@ -169,6 +178,7 @@ READERS: dict[str, Callable[[Any, str], Any]] = {
     "data-root": folder,
     "offline": truth,
     "no-reference": truth,
+    "network": network,
 }
 
 
@@ -211,6 +221,27 @@ def merge(flags: Mapping[str, Any], config: Path | None) -> RunSettings:
                 value = _stack(merged.get("set", {}), value)
             merged[key.replace("-", "_")] = value
     return RunSettings(**merged)
+
+
+def from_keywords(config: Path | str | None = None, **given: Any) -> RunSettings:
+    """Return settings as the command line would read them: defaults < ``config`` < ``given``.
+
+    Args:
+        config: a YAML file such as the ``run.yaml`` of an earlier run.
+        given: flags by their names with underscores; ``None`` counts as not given.
+
+    Raises:
+        BenchError: an unknown name or a bad value.
+    """
+    checked = {}
+    for name, value in given.items():
+        flag = name.replace("_", "-")
+        if flag not in READERS:
+            known = [reader.replace("-", "_") for reader in READERS]
+            raise BenchError(f"unknown setting '{name}'{did_you_mean(name, known)} (known: {', '.join(known)})")
+        if value is not None:
+            checked[flag] = READERS[flag](value, name)
+    return merge(checked, Path(config) if config else None)
 
 
 def _stack(below: Overrides, above: Overrides) -> Overrides:

@@ -1,0 +1,165 @@
+"""The stage that distils: a method makes its set, which is saved under ``sets/<distil key>``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from ...data import SplitName
+from ...distilled import DistilledSet
+from ...errors import RejectedSet
+from ...files import write_text
+from ...guard import guarded
+from ...judge import Validator
+from ...keys import readable_json
+from ...method import Task
+from ...nn.spaces import open_space
+from ...prerequisite import Need
+from ...prerequisite_store import PrerequisiteStore, opener
+from ...registry import METHODS
+from .checkpoint import CheckpointFile
+from .environment import peak_memory_mb
+from .opening import Opened, device_name, open_cell
+from .rebuild import rebuild_method
+from .stage import Payload, Report
+
+_LOG_EVERY = 10.0  # seconds between progress lines in a cell's log
+
+
+def distil_stage(payload: Payload, report: Report) -> dict[str, Any]:
+    """Make the distilled set of a cell, unless another runner on the same folder has made it meanwhile.
+
+    Returns:
+        ``seconds`` this stage took; 0 if the set was there.
+
+    Raises:
+        RejectedSet: the method reached for closed files, or what it returned cannot be stored.
+    """
+    opened = open_cell(payload)
+    with opened.store.claim(payload.distil_key):
+        if not payload.redistil and opened.store.set_info(payload.distil_key) is not None:
+            return {"seconds": 0.0}
+        return _distil(payload, opened, report)
+
+
+def _distil(payload: Payload, opened: Opened, report: Report) -> dict[str, Any]:
+    started = time.monotonic()
+    cell, store = opened.cell, opened.store
+    folder = store.set_folder(payload.distil_key)
+    checkpoint = CheckpointFile(folder / "checkpoint.safetensors", cell.code_hash)
+    if payload.redistil:
+        checkpoint.discard()
+    resume_from = checkpoint.load()
+    validator = _validator(payload, opened)
+    # From here on val images are in the validator's process only.
+    dataset = replace(opened.dataset, val=None)
+    method = rebuild_method(METHODS[cell.method], cell.fields)
+    find = opener(_needs(opened), PrerequisiteStore(store.prerequisites), cell.data_hash)
+    computed: dict[str, str | float] = {}
+    task = Task(
+        spec=dataset.spec,
+        train=dataset.train,
+        budget=opened.budget,
+        seed=cell.seed,
+        key=payload.distil_key,
+        open_space=lambda name: open_space(name, dataset.train, find),
+        plan=cell.plan,
+        device=opened.device,
+        effort=cell.effort,
+        find=find,
+        on_report=_logged(report),
+        on_note=computed.update,
+        on_checkpoint=lambda state: checkpoint.offer(state, validator.calls if validator else 0),
+        resume_from=resume_from,
+        score=validator.score if validator else None,
+    )
+    try:
+        with guarded(dataset.files) as violations:
+            try:
+                distilled = method.distill(task)
+            finally:
+                # A refusal that the plugin caught, or turned into another error, is still a refusal.
+                _reject_violations(violations)
+    finally:
+        if validator is not None:
+            validator.close()
+    _save(distilled, folder)
+    info = {
+        "seconds": round(checkpoint.seconds_before + time.monotonic() - started, 3),
+        "outer_steps": cell.outer_steps,
+        "validate_calls": checkpoint.calls_before + (validator.calls if validator else 0),
+        "peak_memory_mb": peak_memory_mb(),
+        "code_hash": cell.code_hash,
+        "device": device_name(opened.device),
+        "computed": computed,
+        "prerequisites": _costs(opened, find),
+        "environment": payload.environment,
+    }
+    write_text(folder / "distil.json", readable_json(info))
+    checkpoint.discard()
+    return {"seconds": round(time.monotonic() - started, 3)}
+
+
+def _needs(opened: Opened) -> tuple[Need, ...]:
+    """Return the prerequisites that the plan announced."""
+    return tuple(Need(p["name"], p["config"], p["seed"]) for p in opened.cell.prerequisites)
+
+
+def _costs(opened: Opened, find: Callable[[Need], Path]) -> list[dict[str, Any]]:
+    """Return name, key and building time of every prerequisite of a cell; several cells may share one."""
+    built = PrerequisiteStore(opened.store.prerequisites)
+    seconds = [built.manifest(find(need)).get("seconds", 0.0) for need in _needs(opened)]
+    return [{"name": p["name"], "key": p["key"], "seconds": s} for p, s in zip(opened.cell.prerequisites, seconds, strict=True)]
+
+
+def _validator(payload: Payload, opened: Opened) -> Validator | None:
+    if opened.dataset.val is None:
+        return None
+    return Validator(
+        opened.cell.dataset,
+        cast(SplitName, opened.cell.split),
+        opened.options,
+        opened.store.prerequisites,
+        opened.protocol,
+        opened.cell.seed,
+        plugin_files=payload.plugins,
+        device=payload.device,
+    )
+
+
+def _reject_violations(violations: list[str]) -> None:
+    if violations:
+        raise RejectedSet(f"while it distilled, the method {violations[0]}, which is closed to it")
+
+
+def _save(distilled: object, folder: Path) -> None:
+    if not isinstance(distilled, DistilledSet):
+        raise TypeError(f"distill() returned {type(distilled).__name__}; it must return a DistilledSet")
+    if problems := distilled.recipe.problems():
+        raise RejectedSet(problems[0])
+    # Until it is written again, the folder does not count as a complete set.
+    (folder / "distil.json").unlink(missing_ok=True)
+    try:
+        distilled.save(folder)
+    except (TypeError, ValueError) as error:
+        raise RejectedSet(f"the set cannot be stored: {error}") from error
+
+
+def _logged(report: Report) -> Callable[[int, int, Mapping[str, float]], None]:
+    """Report to the runner, and now and then to the log."""
+    last = [0.0]
+
+    def both(step: int, total: int, scalars: Mapping[str, float]) -> None:
+        shown = {key: float(value) for key, value in scalars.items()}
+        report(step, total, shown)
+        now = time.monotonic()
+        if now - last[0] >= _LOG_EVERY or step >= total:
+            last[0] = now
+            values = " ".join(f"{key} {value:.6g}" for key, value in shown.items())
+            sys.stdout.write(f"step {step}/{total} {values}".rstrip() + "\n")
+
+    return both

@@ -1,0 +1,95 @@
+"""Truncated BPTT: its windows, where its tensors are, and that it learns."""
+
+import pytest
+import torch
+from products import plan, planned, task_for
+
+from bench import Refusal
+from bench.decoders.images import Images
+from bench.decoders.poster import Poster
+from bench.methods.objectives.bptt import TruncatedBPTTRun
+from bench.nn.networks import build_network
+from bench.nn.spaces import fit_space
+from bench.nn.students import StudentStreams, predict, train_students
+
+SHORT = {"outer_iterations": 4, "window": 2, "totwindow": 4, "real_batch": 32, "student_steps": 2, "network": "convnet-d2-w4"}
+EXPLICIT = "0-1-2-3-4-5-6-7-8-9"
+
+
+def run_of(digits, fields, name="rat_bptt", **options) -> TruncatedBPTTRun:
+    resolution = planned(name, digits.spec, "1", SHORT | fields)
+    method = resolution.method
+    return method.objective.begin(task_for(digits, resolution, **options), method.student, 4)
+
+
+@pytest.mark.parametrize(
+    ("curriculum", "expected"), [("random", {(p, 3) for p in range(1, 8)}), ("fixed", {(7, 3)}), ("length", {(0, w) for w in range(3, 11)})]
+)
+def test_windows_of_each_curriculum(digits, curriculum, expected):
+    run = run_of(digits, {"window": 3, "totwindow": 10, "minwindow": 1, "curriculum": curriculum})
+    assert {run.draw_window(0.0) for _ in range(300)} == expected
+
+
+def test_the_forward_curriculum_moves_from_the_first_to_the_last_start(digits):
+    run = run_of(digits, {"window": 2, "totwindow": 8, "curriculum": "forward"})
+    assert [run.draw_window(step / 3)[0] for step in range(4)] == [0, 2, 4, 6]
+
+
+@pytest.mark.parametrize("name", ["rat_bptt", "podd"])
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"window": 20, "totwindow": 10}, "do not fit into totwindow 10"),
+        ({"networks_per_step": 0}, "networks_per_step must be at least 1"),
+        ({"student_optimizer": "sgd"}, "unrolls Adam"),
+        ({"outer_iterations": 0}, "at least one step"),
+        ({"average": 1.5}, "from 0 to 1"),
+    ],
+)
+def test_hyper_parameters_that_cannot_work_are_refused(digits, name, fields, sentence):
+    answer = plan(name, digits.spec, "1", fields)
+    assert isinstance(answer, Refusal)
+    assert sentence in answer.reason
+
+
+@pytest.mark.parametrize("batch", [0, 4])
+@pytest.mark.parametrize("augmentation", ["rotate", "color_crop_cutout_flip_scale_rotate"])
+@pytest.mark.parametrize("name", ["rat_bptt", "podd"])
+def test_everything_a_step_touches_is_on_the_task_s_device(digits, name, augmentation, batch):
+    """On PyTorch's device without contents, which refuses to mix with the host as a GPU does."""
+    fields = {"augmentation": augmentation, "student_batch": batch, "labels": "learned"} | ({"order": EXPLICIT} if name == "podd" else {})
+    run = run_of(digits, fields, name, device=torch.device("meta"))
+    layout = Poster.from_config(
+        {"size": [16, 40], "patch_grid": [7, 3], "class_grid": [5, 2], "order": range(10), "labels": "learned", "label_cells": 1},
+        digits.spec,
+    )
+    stored = (layout if name == "podd" else Images(digits.spec, 10, (8, 8), "soft")).to("meta")
+    for _ in range(6):  # an augmentation draws one operation per batch
+        batches = list(run._inner_batches(stored, 2, attached=True))
+        real = run._outer_loss()
+        inside = [real.images, real.labels, *(b.images for b in batches), *(b.labels for b in batches)]
+        assert {tensor.device.type for tensor in inside} == {"meta"}
+        roots = [t for b in batches for t in (b.images, b.labels)]
+        flowing = torch.autograd.grad(roots, list(stored.trained().values()), [torch.zeros_like(t) for t in roots])
+        assert {tensor.device.type for tensor in flowing} == {"meta"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["rat_bptt", "podd"])
+def test_the_objective_beats_random_selection_on_real_digits(digits, name):
+    """A short run is already far ahead of random images of the same pixels, on validation images."""
+
+    def accuracy(resolution):
+        made = resolution.method.distill(task_for(digits, resolution))
+        space = fit_space(made.space, digits.train)
+        data = made.parameterization.decode()
+        images = data.images.detach() if made.coordinates == "space" else space.transform(data.images.detach())
+        network = build_network("convnet-d2-w32", digits.spec)
+        streams = [StudentStreams(("objective test", repeat)) for repeat in range(3)]
+        steps = made.recipe.steps
+        students = train_students(network, type(data)(images, data.labels.detach()), made.recipe, streams, [steps])[steps]
+        return float((predict(network, students, space.transform(digits.val.unit_images())) == digits.val.labels).float().mean())
+
+    extra = {"order": EXPLICIT} if name == "podd" else {}
+    learned = planned(name, digits.spec, "1", {"outer_iterations": 150, **extra}, recipes=True)
+    assert accuracy(learned) > accuracy(planned("random", digits.spec, "1", recipes=True)) + 0.05

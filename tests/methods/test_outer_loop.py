@@ -1,0 +1,204 @@
+"""The outer loop: optimizer, clipping, averaging, and going on after an interruption."""
+
+import math
+
+import pytest
+import torch
+from products import distilled, planned, task_for
+from torch import nn
+
+from bench import OuterGradient, Parameterization, Run
+from bench.decoders.images import Images
+from bench.methods._outer_loop import NormClip, Outer, OuterLoop
+
+SHORT = {"outer_iterations": 4, "window": 2, "totwindow": 4, "real_batch": 32, "student_steps": 2, "network": "convnet-d2-w4"}
+EXPLICIT = "0-1-2-3-4-5-6-7-8-9"
+
+
+@pytest.mark.parametrize(("mode", "factor"), [("corrected", 0.2), ("official", 0.38), ("off", 1.0)])
+def test_an_outlier_is_clipped_at_the_mode_s_threshold(mode, factor):
+    clip = NormClip(mode)
+    assert [clip.factor(1.0), clip.factor(1.0)] == pytest.approx([1.0, 1.0])
+    # corrected: 2·1 = 2 of 10; official: 2·(0.9·1 + 0.1·10) = 3.8 of 10
+    assert clip.factor(10.0) == pytest.approx(factor, rel=1e-5)
+
+
+def test_an_outlier_inflates_the_running_norm_less_when_corrected():
+    norms = {}
+    for mode in ("corrected", "official"):
+        norms[mode] = NormClip(mode)
+        for norm in (1.0, 100.0):
+            norms[mode].factor(norm)
+    assert norms["corrected"].running == pytest.approx(0.9 + 0.1 * 2.0)
+    assert norms["official"].running == pytest.approx(0.9 + 10.0)
+
+
+class Slope(Run):
+    """Gives every trained tensor a fixed gradient."""
+
+    def __init__(self, images: float, labels: float) -> None:
+        self.slopes = {"images": images, "labels": labels}
+
+    def gradient(self, stored: Parameterization, progress: float) -> OuterGradient:
+        del progress
+        return OuterGradient(0.0, {name: torch.full_like(t, self.slopes[name]) for name, t in stored.trained().items()})
+
+
+def moved(digits, outer: Outer, run: Run) -> dict[str, torch.Tensor]:
+    stored = Images(digits.spec, 10, (8, 8), "soft")
+    stored.write(torch.ones(10, 1, 8, 8), torch.arange(10))
+    before = {name: t.detach().clone() for name, t in stored.trained().items()}
+    OuterLoop(outer, task_for(digits, planned("rat_bptt", digits.spec, "1")), stored, run).finish()
+    return {name: t.detach() - before[name] for name, t in stored.trained().items()}
+
+
+def test_images_and_labels_have_rates_of_their_own(digits):
+    change = moved(digits, Outer(outer_iterations=1, outer_lr=0.0, label_lr=0.25), Slope(1.0, -1.0))
+    assert float(change["images"].abs().max()) == 0.0
+    assert float(change["labels"].min()) == pytest.approx(0.25)
+    change = moved(digits, Outer(outer_iterations=1, outer_lr=0.5, label_lr=0.0), Slope(1.0, -1.0))
+    assert float(change["images"].max()) == pytest.approx(-0.5)
+    assert float(change["labels"].abs().max()) == 0.0
+
+
+def test_sgd_adds_up_its_momentum(digits):
+    outer = Outer(outer_iterations=2, outer_optimizer="sgd", outer_lr=0.1, outer_momentum=0.5)
+    # first step 0.1·1, second 0.1·(0.5·1 + 1)
+    assert float(moved(digits, outer, Slope(1.0, 0.0))["images"].max()) == pytest.approx(-0.25)
+
+
+def test_labels_stay_out_of_the_clip_s_norm(digits):
+    """A huge gradient of the labels must not shrink the step of the images."""
+    outer = Outer(outer_iterations=2, outer_optimizer="sgd", outer_lr=0.1, outer_momentum=0.0, label_lr=0.0, clip="corrected")
+
+    class Growing(Slope):
+        def gradient(self, stored, progress):
+            self.slopes["labels"] = 1.0 if progress == 0 else 1e6
+            return super().gradient(stored, progress)
+
+    assert float(moved(digits, outer, Growing(1.0, 1.0))["images"].max()) == pytest.approx(-0.2)
+
+
+def test_the_cosine_schedule_falls_from_the_full_rate_to_a_hundredth(digits):
+    outer = Outer(outer_iterations=1000, outer_optimizer="sgd", outer_lr=1.0, outer_momentum=0.0, outer_schedule="cosine")
+    rates = []
+
+    class Watching(Slope):
+        def gradient(self, stored, progress):
+            rates.append(float(stored.images.detach()[0, 0, 0, 0]))
+            return super().gradient(stored, progress)
+
+    moved(digits, outer, Watching(1.0, 0.0))
+    steps = [before - after for before, after in zip(rates, rates[1:], strict=False)]
+    assert steps[0] == pytest.approx(1.0, abs=1e-3)
+    assert steps[-1] == pytest.approx(0.01, abs=1e-3)
+
+
+def test_the_average_is_that_of_the_last_iterates(digits):
+    outer = Outer(outer_iterations=4, outer_optimizer="sgd", outer_lr=1.0, outer_momentum=0.0, average=0.5)
+    # iterates 0, -1, -2, -3 after steps 1 to 4; the last two are -2 and -3
+    assert float(moved(digits, outer, Slope(1.0, 0.0))["images"].max()) == pytest.approx(-3.5)
+
+
+def test_a_non_finite_step_is_skipped(digits):
+    stored = Images(digits.spec, 10)
+    loop = OuterLoop(Outer(outer_iterations=1), task_for(digits, planned("rat_bptt", digits.spec, "1")), stored, Slope(math.nan, 0.0))
+    loop.finish()
+    assert float(stored.images.detach().abs().sum()) == 0.0
+    assert not loop.optimizer.state
+
+
+PRODUCTS = [
+    ("rat_bptt", {}, "1"),
+    ("rat_bptt", {"labels": "learned"}, "1"),
+    ("rat_bptt", {"average": 0.5, "outer_schedule": "cosine"}, "0.5"),
+    ("rat_bptt", {"outer_optimizer": "sgd", "outer_lr": 0.1}, "1"),
+    ("podd", {"order": "random", "student_batch": 8}, "0.5"),
+    ("podd", {"order": EXPLICIT, "labels": "learned"}, "0.3"),
+]
+
+
+@pytest.mark.parametrize(("name", "fields", "budget"), PRODUCTS)
+def test_a_resumed_run_gives_the_same_bytes(digits, name, fields, budget):
+    states = []
+    resolution = planned(name, digits.spec, budget, SHORT | fields)
+    keep = {"on_checkpoint": lambda state: states.append({k: t.clone() for k, t in state().items()})}
+    whole = distilled(digits, resolution.method, resolution, budget, **keep)
+    assert len(states) == 4
+    resumed = distilled(digits, resolution.method, resolution, budget, resume_from=states[1])
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+
+
+@pytest.mark.parametrize(("name", "fields", "budget"), PRODUCTS)
+def test_equal_keys_give_equal_bytes_and_the_set_moves(digits, name, fields, budget):
+    resolution = planned(name, digits.spec, budget, SHORT | fields)
+    still = planned(name, digits.spec, budget, SHORT | fields | {"outer_lr": 0.0, "label_lr": 0.0, "average": 0.0})
+    one, other = (distilled(digits, resolution.method, resolution, budget) for _ in range(2))
+    start = distilled(digits, still.method, still, budget)
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    image = next(iter(one))
+    assert not torch.equal(one[image], start[image])
+
+
+def test_learned_labels_never_become_negative(digits):
+    resolution = planned("rat_bptt", digits.spec, "1", SHORT | {"labels": "learned", "label_lr": 0.7})
+    labels = distilled(digits, resolution.method, resolution)["labels"]
+    assert float(labels.min()) == 0.0
+    assert float(labels.max()) > 0.5
+
+
+def test_effort_scales_outer_steps_only(digits):
+    seen = []
+    resolution = planned("rat_bptt", digits.spec, "1", SHORT)
+    distilled(digits, resolution.method, resolution, effort=0.5, on_report=lambda step, total, scalars: seen.append((step, total)))
+    assert seen == [(1, 2), (2, 2)]
+
+
+def saved_after_three_steps(digits, fields):
+    """Return the checkpoint of a run on the CPU that was stopped in the second half, where iterates are averaged."""
+    states = []
+    resolution = planned("rat_bptt", digits.spec, "1", SHORT | fields)
+    keep = {"on_checkpoint": lambda state: states.append({k: t.clone() for k, t in state().items()})}
+    distilled(digits, resolution.method, resolution, **keep)
+    return states[-2]
+
+
+def loop_of(digits, fields, **options) -> OuterLoop:
+    method = planned("rat_bptt", digits.spec, "1", SHORT | fields)
+    task = task_for(digits, method, **options)
+    stored = Images(digits.spec, 10, (8, 8), "soft" if fields.get("labels") == "learned" else "order").to(task.device)
+    return OuterLoop(method.method.outer, task, stored, method.method.objective.begin(task, method.method.student, 4))
+
+
+def test_a_run_goes_on_on_another_device(digits):
+    """Checkpoints are files and come back to the host; what goes on from them is on the task's device."""
+    fields = {"average": 0.75, "labels": "learned"}
+    saved = saved_after_three_steps(digits, fields)
+    loop = loop_of(digits, fields, device=torch.device("meta"), resume_from=saved)
+    loop._resume()
+    assert loop.done == 3
+    kept = [value for state in loop.optimizer.state.values() for what, value in state.items() if what != "step"]
+    assert {t.device.type for t in (*kept, *loop.average.values())} == {"meta"}
+    assert len(kept) == 4
+    assert {float(state["step"]) for state in loop.optimizer.state.values()} == {3.0}
+
+
+@pytest.mark.parametrize(("precision", "done"), [("float32", 3), ("bf16", 0)])
+def test_a_run_is_not_finished_in_another_precision(digits, precision, done):
+    loop = loop_of(digits, {"precision": precision}, resume_from=saved_after_three_steps(digits, {}))
+    loop._resume()
+    assert loop.done == done
+
+
+def test_every_stored_tensor_of_an_unknown_parameterization_is_moved_by_its_role(digits):
+    """Numbers that are neither images nor labels follow the images' rate."""
+
+    class Bent(Images):
+        roles = {"images": "other"}
+
+    stored = Bent(digits.spec, 10)
+    assert isinstance(stored.images, nn.Parameter)
+    OuterLoop(
+        Outer(outer_iterations=1, outer_lr=0.5), task_for(digits, planned("rat_bptt", digits.spec, "1")), stored, Slope(1.0, 0)
+    ).finish()
+    assert float(stored.images.detach().max()) == pytest.approx(-0.5)

@@ -1,0 +1,128 @@
+"""Products of parts: which fields they have, what is refused, and which of them are one cell."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+from products import planned
+from registries import restored_registries
+
+from bench import FORMS, METHODS, OBJECTIVES, BenchError, Form, Objective, Spec
+from bench.recipes import check_fields, load_rules, resolve_recipe
+from bench.registry import RegistrationError
+
+DIGITS = Spec("digits", 10, (1, 8, 8), tuple("0123456789"), mirror=False)
+
+
+@pytest.fixture
+def empty_room():
+    with restored_registries() as restore:
+        yield restore
+
+
+def settled(name: str, fields: dict, ipc: str = "1"):
+    method = planned(name, DIGITS, ipc, fields).method
+    return method.identity(), method.values()
+
+
+def test_products_of_the_same_parts_and_fields_are_one_cell():
+    podd = settled("podd", {"form": "full"})
+    assert podd == settled("rat_bptt", {}) == settled("rat_bptt", {"form": "lowres"}) == settled("rat_bptt", {"images": "subset"})
+    assert settled("rat_bptt", {"form": "poster", "order": "identity"}) == settled("podd", {"order": "0-1-2-3-4-5-6-7-8-9"})
+    assert settled("rat_bptt", {"window": 3}) != settled("rat_bptt", {})
+
+
+def test_fields_of_parts_that_were_not_chosen_are_named_with_their_owner():
+    podd = METHODS["podd"]
+    with pytest.raises(BenchError, match="'tiles' is a field of form 'tiles', which is no part of this podd"):
+        check_fields(podd, {"tiles": 4}, "test")
+    with pytest.raises(BenchError, match="'window' is a field of objective 'bptt', which is no part of this random"):
+        check_fields(METHODS["random"], {"window": 4}, "test")
+    with pytest.raises(BenchError, match="podd has no field 'windov'; did you mean 'window'"):
+        check_fields(podd, {"windov": 4}, "test")
+    assert check_fields(podd, {"form": "tiles", "tiles": 4}, "test") == {"form": "tiles", "tiles": 4}
+
+
+def test_unknown_parts_get_a_suggestion():
+    with pytest.raises(BenchError, match="unknown form 'postre'; did you mean 'poster'"):
+        check_fields(METHODS["rat_bptt"], {"form": "postre"}, "test")
+    with pytest.raises(BenchError, match="unknown objective 'bpt'; did you mean 'bptt'"):
+        check_fields(METHODS["rat_bptt"], {"objective": "bpt"}, "test")
+
+
+def test_images_is_another_name_of_form():
+    assert check_fields(METHODS["random"], {"images": "tiles", "tiles": 2}, "test") == {"form": "tiles", "tiles": 2}
+
+
+def test_another_objective_never_counts_as_tuned_by_this_one_s_rule(empty_room):
+    @OBJECTIVES.register("still")
+    @dataclass(frozen=True)
+    class Still(Objective):
+        """Nothing moves."""
+
+        name: ClassVar[str] = "still"
+        reference: ClassVar[str] = "a test"
+
+        def begin(self, task, student, steps):
+            raise NotImplementedError
+
+    own = resolve_recipe(METHODS["rat_bptt"], "digits", 1.0)
+    other = resolve_recipe(METHODS["rat_bptt"], "digits", 1.0, chosen={"form": "full", "objective": "still"})
+    tiles = resolve_recipe(METHODS["rat_bptt"], "digits", 1.0, chosen={"form": "tiles", "objective": "bptt"})
+    assert (own.tuned, other.tuned, tiles.tuned) == (True, False, False)
+    assert "window" in own.values
+    assert other.values == {"form": "full", "objective": "still"}
+    subset = resolve_recipe(METHODS["rat_bptt"], "digits", 0.5, chosen={"form": "subset", "objective": "bptt"})
+    assert subset.tuned
+
+
+@pytest.mark.parametrize("name", ["podd", "rat_bptt", "random"])
+def test_rules_name_parts_that_exist(name):
+    for rule in load_rules(METHODS[name]):
+        assert all(form in FORMS for form in rule.parts["form"])
+        assert all(objective == "none" or objective in OBJECTIVES for objective in rule.parts["objective"])
+
+
+def make_form(**annotations):
+    kind = type(
+        "Odd", (Form,), {"__annotations__": {"name": "ClassVar[str]", **annotations}, "name": "odd", **dict.fromkeys(annotations, 1)}
+    )
+    kind.plan = kind.empty = lambda *_: None
+    return dataclass(frozen=True, kw_only=True)(kind)
+
+
+@pytest.mark.parametrize(
+    ("field", "owner"),
+    [("window", "objective 'bptt'"), ("outer_lr", "outer loop"), ("augmentation", "student"), ("objective", "chooses a part")],
+)
+def test_a_name_that_parts_of_two_kinds_own_is_refused_when_they_register(empty_room, field, owner):
+    with pytest.raises(RegistrationError, match=owner):
+        FORMS.register("odd")(make_form(**{field: int}))
+    assert "odd" not in FORMS
+
+
+def test_alternatives_of_one_kind_may_share_a_name(empty_room):
+    FORMS.register("odd")(make_form(tiles=int))
+    assert "odd" in FORMS
+
+
+def test_the_defaults_of_an_objective_stand_below_the_recipe():
+    resolution = planned("rat_bptt", DIGITS, "1", {})
+    assert (resolution.method.outer.outer_iterations, resolution.method.outer.clip) == (100_000, "corrected")
+    assert planned("rat_bptt", DIGITS, "1", {}, recipes=True).method.outer.outer_iterations == 1600
+
+
+def test_a_product_says_what_it_will_cost_and_how_many_images_it_shows():
+    resolution = planned("rat_bptt", DIGITS, "1", {"student_steps": 7, "student_batch": 4})
+    assert resolution.presented_examples == 28
+    assert resolution.flops > 0
+    assert planned("random", DIGITS, "1", {}).flops is None
+    assert planned("random", DIGITS, "1", {}).outer_steps == 0
+    assert resolution.network == "convnet-d2-w32"
+
+
+def test_a_selection_without_an_objective_and_noise_alone_is_refused():
+    from products import plan
+
+    assert "stays noise" in plan("random", DIGITS, "1", {"init": "noise"}).reason
+    assert "init=hering does not exist" in plan("random", DIGITS, "1", {"init": "hering"}).reason

@@ -1,0 +1,69 @@
+"""Plans and distils one cell without a sweep around it, as the suite does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench import METHODS, Budget, BudgetRequest, Dataset, Method, Need, PlanContext, Refusal, Resolution, Spec, Task
+from bench.nn.spaces import fit_space
+from bench.recipes import check_fields, resolve_recipe
+
+
+def no_prerequisites(need: Need) -> Path:
+    raise AssertionError(f"nobody announced {need}")
+
+
+def granted(text: str, spec: Spec) -> Budget:
+    return BudgetRequest.parse(text).resolve(spec.classes, spec.height, spec.width)
+
+
+def plan(
+    name: str,
+    spec: Spec,
+    budget: str,
+    fields: dict[str, Any] | None = None,
+    *,
+    seed: int = 0,
+    recipes: bool = False,
+    find: Callable[[Need], Path] = no_prerequisites,
+) -> Resolution | Refusal:
+    """Plan a method with some fields set, without its recipes unless they are asked for."""
+    kind, asked, answer = METHODS[name], granted(budget, spec), None
+    explicit = check_fields(kind, fields or {}, "test")
+    for parts in kind.candidates(explicit):
+        layer = {key: value for key, value in explicit.items() if key not in parts}
+        dataset = spec.name if recipes else "no such data set"
+        values = resolve_recipe(kind, dataset, asked.ipc, layer, chosen=parts).values
+        answer = kind.build(values).plan(PlanContext(spec, asked, seed, find=find))
+        if isinstance(answer, Resolution):
+            return answer
+    assert answer is not None
+    return answer
+
+
+def planned(name: str, spec: Spec, budget: str, fields: dict[str, Any] | None = None, **options: Any) -> Resolution:
+    """Plan a method that must not refuse."""
+    answer = plan(name, spec, budget, fields, **options)
+    assert isinstance(answer, Resolution), answer
+    return answer
+
+
+def task_for(dataset: Dataset, resolution: Resolution, budget: str = "1", key: str = "test key", **options: Any) -> Task:
+    """Return the task of a planned cell."""
+    return Task(
+        spec=dataset.spec,
+        train=dataset.train,
+        budget=granted(budget, dataset.spec),
+        seed=options.pop("seed", 0),
+        key=key,
+        open_space=lambda name: fit_space(name, dataset.train),
+        plan=resolution.plan,
+        **options,
+    )
+
+
+def distilled(dataset: Dataset, method: Method, resolution: Resolution, budget: str = "1", **options: Any) -> dict[str, Any]:
+    """Distil and return the stored tensors."""
+    return method.distill(task_for(dataset, resolution, budget, **options)).parameterization.state_dict()
