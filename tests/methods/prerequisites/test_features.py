@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench import BenchError, Dataset, Need, Split
+from bench import Batch, BenchError, Dataset, Need, RealImages, Split
 from bench.nn.students import train_students
 from bench.prerequisite_store import PrerequisiteStore, ensure
 from bench.selection import features_need, read_features
