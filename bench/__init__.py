@@ -44,6 +44,7 @@ _HOMES = {
     "Objective": "objective",
     "OuterGradient": "objective",
     "Run": "objective",
+    "Streams": "objective",
     "Parameterization": "parameterization",
     "Need": "prerequisite",
     "Prerequisite": "prerequisite",
@@ -95,6 +96,7 @@ if TYPE_CHECKING:
     from .objective import Objective as Objective
     from .objective import OuterGradient as OuterGradient
     from .objective import Run as Run
+    from .objective import Streams as Streams
     from .parameterization import Parameterization as Parameterization
     from .prerequisite import Need as Need
     from .prerequisite import Prerequisite as Prerequisite

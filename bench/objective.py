@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -39,8 +39,43 @@ class OuterGradient:
         return cls(float(loss.detach()), {name: g for name, g in zip(trained, found, strict=True) if g is not None})
 
 
+class Streams(Mapping[str, torch.Generator]):
+    """The named random streams of a run, drawn on step after step and kept in checkpoints."""
+
+    def __init__(self, task: Task | None, *names: str) -> None:
+        """Start every stream where the key of the cell says; without names there is nothing to start."""
+        self._generators = {name: task.generator(name) for name in names} if task else {}
+
+    def __getitem__(self, name: str) -> torch.Generator:
+        """Return the generator of one stream."""
+        return self._generators[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        return iter(self._generators)
+
+    def __len__(self) -> int:
+        """Return how many streams there are."""
+        return len(self._generators)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return where every stream is."""
+        return {f"stream.{name}": generator.get_state() for name, generator in self._generators.items()}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Go on where ``state`` says."""
+        for name, generator in self._generators.items():
+            generator.set_state(state[f"stream.{name}"].cpu())
+
+
 class Run(ABC):
-    """An objective at work on one cell. The outer loop owns optimizer, clipping, averaging, checkpoints and reports."""
+    """An objective at work on one cell. The outer loop owns optimizer, clipping, averaging, checkpoints and reports.
+
+    Attributes:
+        streams: random streams that go on from step to step; the suite keeps and restores them.
+    """
+
+    streams: Streams = Streams(None)
 
     @abstractmethod
     def gradient(self, stored: Parameterization, progress: float) -> OuterGradient:
@@ -52,7 +87,7 @@ class Run(ABC):
         """
 
     def state(self) -> Mapping[str, Tensor]:
-        """Return what decides how the run goes on, as tensors: streams, pools of networks, ..."""
+        """Return what beside the streams decides how the run goes on, as tensors: pools of networks, learned rates, ..."""
         return {}
 
     def load(self, state: Mapping[str, Tensor]) -> bool:

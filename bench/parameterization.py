@@ -40,9 +40,12 @@ class Parameterization(nn.Module, ABC):
         """Return the plain-JSON geometry from which ``from_config`` rebuilds this object (without its tensors)."""
 
     @classmethod
-    @abstractmethod
     def from_config(cls, config: Mapping[str, Any], spec: Spec) -> Parameterization:
-        """Rebuild an object with tensors of the right shapes, to be filled by ``load_state_dict``."""
+        """Rebuild an object with tensors of the right shapes, to be filled by ``load_state_dict``.
+
+        By default ``config()`` has the constructor's arguments beside the data set.
+        """
+        return cls(spec, **config)  # type: ignore[call-arg]
 
     @abstractmethod
     def __len__(self) -> int:
@@ -88,9 +91,9 @@ class Parameterization(nn.Module, ABC):
         return -(-stored // self.channels)
 
     @property
-    @abstractmethod
     def channels(self) -> int:
-        """Colour channels of a decoded image."""
+        """Colour channels of a decoded image; by default those of the data set, which the constructor keeps as ``spec``."""
+        return int(self.spec.channels)  # type: ignore[arg-type, union-attr]
 
 
 @runtime_checkable

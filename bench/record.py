@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from .keys import readable_json
 
-SCHEMA = 1
+SCHEMA = 2
 
 Status = Literal["ok", "refused", "rejected", "failed", "timeout", "oom", "interrupted"]
 Kind = Literal["contestant", "reference", "full_data"]
@@ -46,10 +46,10 @@ class Cell:
         outer_steps: outer steps that will be taken (effort included).
         network: the student network by which the set will be judged. Rows of different networks never share a ranking.
         unofficial: the images are a copy of the data set that nobody vouches for.
+        identity: what beside the fields names the method in the key: name and version, or the versions of its parts.
+        unkeyed: fields that choose how a result is computed and not which one; they are left out of the key.
         parts: what the method is made of: kind of part -> registered name, e.g. ``{"form": "poster"}``.
         plan: the geometry that was decided while planning.
-        identity: what beside the fields names the method in the distil key, e.g. its parts and their versions.
-        unkeyed: fields that choose how the set is computed and not which one; they are left out of the distil key.
         prerequisites: what was built before the cell ran: ``name``, ``key``, ``config``, ``seed`` and ``seconds`` of each.
     """
 
@@ -77,10 +77,10 @@ class Cell:
     outer_steps: int = 0
     network: str = ""
     unofficial: bool = False
-    parts: dict[str, str] = field(default_factory=dict)
-    plan: dict[str, Any] = field(default_factory=dict)
     identity: dict[str, Any] = field(default_factory=dict)
     unkeyed: list[str] = field(default_factory=list)
+    parts: dict[str, str] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
     prerequisites: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -155,8 +155,12 @@ class Record:
             ValueError: the text is not a record of this schema; says what is wrong.
         """
         raw = json.loads(text, parse_constant=_refuse_constant)
-        if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
+        if not isinstance(raw, dict) or type(raw.get("schema")) is not int:
             raise ValueError(f"not a record of schema {SCHEMA}")
+        if raw["schema"] < SCHEMA:
+            raise ValueError("made by an earlier version of the suite; run again")
+        if raw["schema"] > SCHEMA:
+            raise ValueError("made by a later version of the suite; update the suite")
         if raw.get("status") not in STATUSES:
             raise ValueError(f"unknown status {raw.get('status')!r}")
         cell = raw.pop("cell", None)

@@ -153,12 +153,14 @@ class OuterLoop:
             }
         state |= {f"average.{name}": tensor for name, tensor in self.average.items()}
         state |= {f"run.{name}": tensor for name, tensor in self.run.state().items()}
+        state |= self.run.streams.state()
         return state | {"progress": torch.tensor([self.done, self.clip.running], dtype=torch.float64)}
 
     def _resume(self) -> None:
         saved = self.task.resume_from
         if saved is None or not self.run.load(_below("run.", saved)):
             return
+        self.run.streams.load(saved)
         done, self.clip.running = saved["progress"].tolist()
         self.done = int(done)
         with torch.no_grad():

@@ -60,9 +60,10 @@ def spoilt(**changes: Any) -> str:
     ("text", "complaint"),
     [
         ("", "Expecting value"),
-        ("[]", "schema 1"),
-        ("{}", "schema 1"),
-        (spoilt(schema=2), "schema 1"),
+        ("[]", "not a record of schema 2"),
+        ("{}", "not a record of schema 2"),
+        (spoilt(schema=1), "made by an earlier version of the suite; run again"),
+        (spoilt(schema=3), "made by a later version of the suite"),
         (spoilt(status="fine"), "unknown status 'fine'"),
         (spoilt(cell=None), "no cell"),
         (spoilt(cell={}), "missing fields"),
@@ -79,6 +80,21 @@ def test_every_field_is_described() -> None:
     for kind in (Cell, Record):
         undocumented = [f.name for f in fields(kind) if f"{f.name}" not in (kind.__doc__ or "")]
         assert undocumented in ([], ["schema"])
+
+
+def test_what_planning_decided_round_trips() -> None:
+    decided: dict[str, Any] = {
+        "network": "convnet-d2-w32",
+        "unofficial": True,
+        "parts": {"form": "poster", "objective": "bptt"},
+        "plan": {"size": [12, 16]},
+        "prerequisites": [{"name": "features", "key": "k1", "config": {}, "seed": 0, "seconds": 1.5}],
+    }
+    again = Record.from_json(Record("k", "d", "ok", cell(**decided)).to_json()).cell
+    assert {name: getattr(again, name) for name in decided} == decided
+    first, second = cell(), cell()
+    first.parts["form"] = "poster"
+    assert second.parts == {}  # no two cells share a default
 
 
 def test_mean() -> None:

@@ -17,7 +17,7 @@ COMMANDS = {
     "list": "methods, data sets and protocols, and which of them can be used here",
     "show": "everything about one cell: configuration, lineage, scores, log, command to run it again",
     "report": "render the tables and plots from the records once more",
-    "new": "write a method file to start from: new method NAME",
+    "new": "write a file to start from: new method|objective|form|dataset NAME",
 }
 
 _EXIT_CODES = """exit codes:
@@ -169,10 +169,15 @@ def _report_parser() -> Parser:
 
 def _new_parser_of_new() -> Parser:
     parser = _new_parser("new", COMMANDS["new"])
-    parser.add_argument("kind", metavar="method", choices=["method"], help="what to write: method")
+    kinds = ("method", "objective", "form", "dataset")
+    parser.add_argument("kind", metavar="KIND", choices=kinds, help=f"what to write: {', '.join(kinds)}")
     parser.add_argument("name", metavar="NAME", help="its name, e.g. my_method")
     parser.add_argument(
-        "--into", metavar="DIR", type=Path, default=None, help="folder of the new file (default: the methods folder); load it with --plugin"
+        "--into",
+        metavar="DIR",
+        type=Path,
+        default=None,
+        help="folder of the new file (default: where plugins of its kind are found); load it with --plugin",
     )
     return parser
 

@@ -98,12 +98,12 @@ def _list(parsed: argparse.Namespace) -> int:
 
 def _new(parsed: argparse.Namespace) -> int:
     from ..registry import discover
-    from .scaffold import new_method
+    from .scaffold import how_to_try, new_plugin
 
     discover()
-    file = new_method(parsed.name, parsed.into)
+    file = new_plugin(parsed.kind, parsed.name, parsed.into)
     plugin = f" --plugin {file}" if parsed.into else ""
-    print(f"wrote {file}\ntry it: {program()} --methods {parsed.name} --seeds 1{plugin}")
+    print(f"wrote {file}\ntry it: {program()} {how_to_try(parsed.kind, parsed.name)} --budgets 1 --seeds 1{plugin}")
     return OK
 
 

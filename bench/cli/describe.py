@@ -84,6 +84,11 @@ def _configuration(record: Record) -> str:
     rows += [("tuned", f"yes, {cell.tuning_trials} settings tried" if cell.tuned else "no")]
     rows += [("source", source) for source in cell.sources] + [("note", note) for note in cell.notes]
     rows += [(name, value) for name, value in (("adapted", cell.adapted), ("external", cell.external)) if value]
+    rows += [("network", cell.network)] if cell.network else []
+    rows += [("data", "an unofficial copy")] if cell.unofficial else []
+    rows += [(f"part {kind}", name) for kind, name in cell.parts.items()]
+    rows += [(f"planned {name}", value) for name, value in cell.plan.items()]
+    rows += [(f"prerequisite {one.get('name')}", one) for one in cell.prerequisites]
     return _section("configuration", rows)
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from ..data import Batch, Dataset
+from ..data import Dataset
 from ..nn.networks import build_network, ensemble_mode
+from ..nn.real import RealImages
 from ..nn.spaces import shared_space
 from ..nn.students import StudentStreams, train_students
 from ..space import Space
@@ -40,27 +39,6 @@ class FullDataJudgement:
     training: dict[str, Any]
     notes: list[str]
     space: Space
-
-
-@dataclass(frozen=True)
-class _RealImages:
-    """The training split as a source of minibatches: 8-bit images become floats as they are drawn."""
-
-    dataset: Dataset
-    space: Space
-    device: torch.device
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return self.dataset.spec.shape
-
-    def __len__(self) -> int:
-        return len(self.dataset.train)
-
-    def take(self, index: Tensor) -> Batch:
-        images = self.space.transform(self.dataset.train.unit_images(index).to(self.device))
-        labels = F.one_hot(self.dataset.train.labels[index], self.dataset.spec.classes).float()
-        return Batch(images, labels.to(self.device))
 
 
 def judge_full_data(
@@ -94,7 +72,7 @@ def judge_full_data(
     count = protocol.students if ensemble_mode(network) == "grouped" else 1
     # The streams keep the name that this line had in version 0.1, so that its numbers do not move.
     streams = [StudentStreams(("ceiling", dataset.spec.name, protocol.name, seed, repeat)) for repeat in range(count)]
-    source = _RealImages(dataset, space, device)
+    source = RealImages.of(dataset.spec, dataset.train, space, device)
     progress = Progress(count * recipe.steps, on_progress)
     kept = train_students(network, source, recipe, streams, protocol.steps_at(recipe.steps), sampling="cycle", on_steps=progress)
     val = accuracies(network, kept, dataset.val, space, device)

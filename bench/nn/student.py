@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Self
 
-import torch
 from torch import nn
 
 from ..data import Spec
@@ -79,14 +78,3 @@ class Student:
     def presented_examples(self, images: int) -> int:
         """Return how many images a student of a finished set of ``images`` images is shown."""
         return self.student_steps * self.batch(images)
-
-
-def generator_state(generators: dict[str, torch.Generator]) -> dict[str, torch.Tensor]:
-    """Return the states of named random streams, for ``Run.state``."""
-    return {f"stream.{name}": generator.get_state() for name, generator in generators.items()}
-
-
-def restore_generators(generators: dict[str, torch.Generator], state: dict[str, torch.Tensor]) -> None:
-    """Set named random streams to the states of ``generator_state``."""
-    for name, generator in generators.items():
-        generator.set_state(state[f"stream.{name}"].cpu())

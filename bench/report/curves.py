@@ -19,6 +19,7 @@ COLUMNS = (
     "accuracy_lo", "accuracy_hi", "accuracy_final", "accuracy_test_best", "gain_over_random", "n_distill", "n_students", "arch",
     "width", "split", "n_test", "val_accuracy", "accuracy_8bit", "px_equiv", "presented_examples", "outer_steps", "tuning_trials",
     "external", "image_numbers", "label_numbers", "other_numbers", "bytes", "distill_seconds", "judge_seconds", "effort", "notes",
+    "px_with_labels",
 )  # fmt: skip
 
 
@@ -40,7 +41,7 @@ def _csv_row(section: Section, row: Row) -> dict[str, Any]:
     arch, width = row.arch_and_width
     gain = gain_over_random(section, row)
     pixels = row.audited("pixels")
-    counts = ("effective_ipc", "image_numbers", "label_numbers", "other_numbers", "bytes")
+    counts = ("effective_ipc", "image_numbers", "label_numbers", "other_numbers", "bytes", "px_with_labels")
     return {
         "dataset": section.dataset,
         "protocol": section.protocol,
@@ -94,7 +95,9 @@ def _mean(estimate: Estimate | None) -> float | None:
 def _notes(section: Section, row: Row) -> str:
     """Join what stands in the tables as marks and footnotes, and the records' own notes."""
     marks = [word for symbol, word in marks_of(row).items() if symbol != "◊"]
-    return "; ".join(" ".join(part.split()) for part in (section.distinction, *marks, missing(row), *row.notes) if part)
+    return "; ".join(
+        " ".join(part.split()) for part in (section.distinction, section.unusual_network, *marks, missing(row), *row.notes) if part
+    )
 
 
 def _plain(value: Any) -> str:
@@ -124,7 +127,7 @@ def curves_markdown(sections: Sequence[Section]) -> str:
 
 
 def _curves_table(section: Section) -> str:
-    headers = ["method", "used px", "effective IPC", "budget px", "accuracy", "gain over random", "marks"]
+    headers = ["method", "used px", "effective IPC", "budget px", "unused px", "accuracy", "gain over random", "marks"]
     rows = []
     for line in section.lines:
         for row in sorted(line.rows.values(), key=lambda row: (row.audited("pixels") or 0, row.budget_px or 0)):
@@ -133,7 +136,7 @@ def _curves_table(section: Section) -> str:
     if section.full_data and section.full_data.final:
         # That there is one seed says nothing here: no set was distilled.
         marks = " ".join(symbol for symbol in marks_of(section.full_data) if symbol != "‡")
-        rows.append([code(section.full_data.label), "all", "", "", interval(section.full_data.final), "", marks])
+        rows.append([code(section.full_data.label), "all", "", "", "", interval(section.full_data.final), "", marks])
     return markdown_table(headers, rows) if rows else "No scores yet."
 
 
@@ -144,6 +147,7 @@ def _curve_point(section: Section, row: Row) -> list[str]:
         count(row.audited("pixels")),
         plain(row.audited("effective_ipc")),
         count(row.budget_px),
+        count(row.unused_px),
         interval(row.final),
         points(gain.difference) if gain else "",
         " ".join(marks_of(row)),

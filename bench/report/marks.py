@@ -24,7 +24,6 @@ MEANINGS = {
 
 def marks_of(row: Row) -> dict[str, str]:
     """Return symbol -> a word on this row, for every mark the row must carry."""
-    unofficial = any("unofficial" in note.lower() for note in row.notes)
     shown = bool(row.final)  # a dash needs no word on how its number came about
     words = {
         "†": f"effort {plain(row.effort)}" if row.effort != 1 else "",
@@ -32,7 +31,7 @@ def marks_of(row: Row) -> dict[str, str]:
         "§": row.adapted if shown else "",
         "¶": "" if row.tuned or row.kind == "full_data" or not shown else "untuned",
         "◊": row.external if shown else "",
-        "∥": "unofficial copy" if unofficial else "",
+        "∥": "unofficial copy" if row.unofficial else "",
         "(stale)": "stale" if row.stale else "",
         "(=)": f"same as {row.same_as}" if row.same_as else "",
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 from ..files import write_bytes
@@ -54,10 +55,11 @@ def _draw(sections: Sequence[Section]) -> dict[str, bytes]:
 
 
 def _drop_outgrown(sections: Sequence[Section], plots: Mapping[str, bytes], out: Path) -> None:
-    """Remove a plot whose section got a longer name by now, since the old file would show old records for ever."""
+    """Remove a plot whose section has another name by now, since the old file would show old records for ever."""
     for section in sections:
-        for kind in FORMATS:
-            name = _plot_path(replace(section, distinction=""), kind)
+        # A network is usual as long as most records have it, which more records can change.
+        for distinction, usual, kind in product({"", section.distinction}, (True, False), FORMATS):
+            name = _plot_path(replace(section, distinction=distinction, usual=usual), kind)
             if name not in plots:
                 (out / name).unlink(missing_ok=True)
 

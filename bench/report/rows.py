@@ -148,9 +148,16 @@ class Row:
         return self.average(lambda record: record.audit.get(name))
 
     @property
+    def unused_px(self) -> float | None:
+        """Granted pixels that the stored form leaves unused, or ``None`` where that is less than one."""
+        used = self.audited("pixels")
+        unused = None if used is None or self.budget_px is None else self.budget_px - used
+        return unused if unused is not None and unused >= 1 else None
+
+    @property
     def network(self) -> str:
         """The student network, or several names where seeds differ."""
-        return ", ".join(sorted({str(name) for record in self.scored if (name := record.training.get("network"))}))
+        return ", ".join(sorted({name for record in self.records if (name := network_of(record))}))
 
     @property
     def arch_and_width(self) -> tuple[str, str]:
@@ -174,9 +181,19 @@ class Row:
         return ", ".join(sorted({record.cell.external for record in self.records if record.cell.external}))
 
     @property
+    def unofficial(self) -> bool:
+        """Whether any record stands on a copy of the data set that nobody vouches for."""
+        return any(record.cell.unofficial for record in self.records)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """The records' sentences for the reader, each once."""
         return tuple(sorted({note for record in self.records for note in record.cell.notes}))
+
+
+def network_of(record: Record) -> str:
+    """Return the student network that was planned or, where none was, the one that was trained; empty if neither is known."""
+    return record.cell.network or str(record.training.get("network") or "")
 
 
 def has_score(record: Record) -> bool:

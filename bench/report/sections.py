@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,7 +11,7 @@ from typing import Any
 
 from ..keys import canonical_json
 from ..record import Kind, Record
-from .rows import Row
+from .rows import Row, has_score, network_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class Line:
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """Everything on one data set (the same bytes of it), one split and one protocol (all its choices equal).
+    """Everything on one data set (the same bytes of it), one split, one protocol (all its choices equal) and one network.
 
     Attributes:
         dataset: registered name.
@@ -47,6 +47,8 @@ class Section:
         distinction: what tells this section from others of the same names, e.g. the protocol's hash, or empty.
         lines: contestants, then references, best first.
         full_data: students trained on the full data, if they were run.
+        network: the student network of every row, or empty where no record names one.
+        usual: whether this is the network of most records, so that neither title nor files need to name it.
     """
 
     dataset: str
@@ -55,16 +57,24 @@ class Section:
     distinction: str
     lines: tuple[Line, ...]
     full_data: Row | None
+    network: str = ""
+    usual: bool = True
+
+    @property
+    def unusual_network(self) -> str:
+        """The student network where it is not the usual one, else empty."""
+        return "" if self.usual else self.network or "network not recorded"
 
     @property
     def title(self) -> str:
-        """Data set, protocol and split in a few words."""
-        return " · ".join(part for part in (self.dataset, self.protocol, f"split {self.split}", self.distinction) if part)
+        """Data set, protocol, split and an unusual network in a few words."""
+        parts = (self.dataset, self.protocol, f"split {self.split}", self.distinction, self.unusual_network)
+        return " · ".join(part for part in parts if part)
 
     @property
     def slug(self) -> str:
-        """A name for files: ``<dataset>-<protocol>``, longer where the split is not the default or names clash."""
-        parts = [self.dataset, self.protocol, "" if self.split == "dev" else self.split, self.distinction]
+        """A name for files: ``<dataset>-<protocol>``, longer where split or network are not the usual ones or names clash."""
+        parts = [self.dataset, self.protocol, "" if self.split == "dev" else self.split, self.distinction, self.unusual_network]
         return re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(part for part in parts if part))
 
     @cached_property
@@ -102,10 +112,15 @@ def build_sections(records: Iterable[Record]) -> list[Section]:
     """Sort records into sections. The order of ``records`` does not matter."""
     unique = {record.key: record for record in sorted(records, key=_newness)}
     newest_code = {record.cell.method: record.cell.code_hash for record in sorted(unique.values(), key=_newness)}
+    usual = _usual_networks(unique.values())
     groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in unique.values():
-        groups[_section_key(record)].append(record)
-    return [_build_section(key, groups[key], _distinction(key, list(groups)), newest_code) for key in sorted(groups)]
+        key = _section_key(record)
+        groups[(*key, _network_among(record, usual[key[:3]]))].append(record)
+    return [
+        _build_section(key, groups[key], _distinction(key, list(groups)), usual[key[:3]], newest_code)
+        for key in sorted(groups, key=lambda key: (key[:-1], key[-1] != usual[key[:3]], key[-1]))
+    ]
 
 
 def _newness(record: Record) -> tuple[str, str]:
@@ -117,6 +132,21 @@ def _section_key(record: Record) -> tuple[str, ...]:
     return cell.dataset, str(cell.protocol.get("name", "")), cell.split, str(cell.protocol.get("hash", "")), cell.data_hash
 
 
+def _usual_networks(records: Iterable[Record]) -> dict[tuple[str, ...], str]:
+    """Return data set, protocol and split -> the network of most records; of equals the first by name."""
+    counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+    for record in records:
+        counts[_section_key(record)[:3]][network_of(record)] += 1
+    # A name beats none, however few records have one.
+    return {names: min(found, key=lambda name: (not name, -found[name], name)) for names, found in counts.items()}
+
+
+def _network_among(record: Record, usual: str) -> str:
+    """Return the network of a record. One that names none and has no score to compare stands with the usual network."""
+    known = network_of(record)
+    return known if known or has_score(record) else usual
+
+
 def _distinction(key: tuple[str, ...], keys: Sequence[tuple[str, ...]]) -> str:
     """Name the hashes in which sections of the same names differ."""
     namesakes = [other for other in keys if other[:3] == key[:3]]
@@ -124,14 +154,25 @@ def _distinction(key: tuple[str, ...], keys: Sequence[tuple[str, ...]]) -> str:
     return ", ".join(words)
 
 
-def _build_section(key: tuple[str, ...], records: list[Record], distinction: str, newest_code: Mapping[str, str]) -> Section:
+def _build_section(
+    key: tuple[str, ...], records: list[Record], distinction: str, usual_network: str, newest_code: Mapping[str, str]
+) -> Section:
     cells: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         cells[_cell_key(record)].append(record)
     rows = [_row(cells[cell_key], newest_code) for cell_key in sorted(cells)]
     full = sorted((row for row in rows if row.kind == "full_data"), key=lambda row: (row.final is None, -row.effort, row.label))
     lines = _lines(row for row in rows if row.kind != "full_data" and row.budget_px is not None)
-    return Section(dataset=key[0], protocol=key[1], split=key[2], distinction=distinction, lines=lines, full_data=full[0] if full else None)
+    return Section(
+        dataset=key[0],
+        protocol=key[1],
+        split=key[2],
+        distinction=distinction,
+        lines=lines,
+        full_data=full[0] if full else None,
+        network=key[-1],
+        usual=key[-1] == usual_network,
+    )
 
 
 def _settings(record: Record) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class Store:
                     raise ValueError(f"it is the record of {record.key}")
                 found[record.key] = record
             except (ValueError, TypeError, AttributeError, OSError) as error:
-                warnings.append(f"record {file} is corrupt ({error}); " + _move_aside(file, set_aside))
+                warnings.append(f"record {file} cannot be read ({error}); " + _move_aside(file, set_aside))
         return found, warnings
 
     def set_info(self, distil_key: str) -> dict[str, Any] | None:

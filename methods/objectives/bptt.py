@@ -15,12 +15,11 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from bench import OBJECTIVES, Batch, Objective, OuterGradient, Parameterization, Run, Spec, Student, Task
+from bench import OBJECTIVES, Batch, Objective, OuterGradient, Parameterization, Run, Spec, Streams, Student, Task
 from bench.nn.augment import Augmentation, draw, join
 from bench.nn.networks import flops_per_image, initial_parameters
 from bench.nn.precision import Precision, rounding
 from bench.nn.real import RealImages
-from bench.nn.student import generator_state, restore_generators
 
 from .._unroll import Engine, EngineName, InnerAdam, RealBatchLoss, choose_engine, engine_facts
 
@@ -102,7 +101,7 @@ class TruncatedBPTTRun(Run):
         self.inner = InnerAdam(student.student_lr, objective.epsilon)
         self.engine: Engine | None = None
         names = ("start", "network", "inner batch", "inner augmentation", "real batch", "real augmentation")
-        self.streams = {name: task.generator(name) for name in names}
+        self.streams = Streams(task, *names)
 
     def gradient(self, stored: Parameterization, progress: float) -> OuterGradient:
         """Train fresh students, differentiate the window, and carry the gradients back into the stored tensors."""
@@ -181,19 +180,15 @@ class TruncatedBPTTRun(Run):
         return RealBatchLoss(augmented(batch.images), batch.labels)
 
     def state(self) -> dict[str, Tensor]:
-        """Return the streams, and the precision of the steps so far."""
-        precision = get_args(Precision).index(self.objective.precision)
-        return generator_state(self.streams) | {"precision": torch.tensor(precision)}
+        """Return the precision of the steps so far."""
+        return {"precision": torch.tensor(get_args(Precision).index(self.objective.precision))}
 
     def load(self, state: Mapping[str, Tensor]) -> bool:
-        """Take the streams back, unless the steps so far were taken in another precision.
+        """Refuse steps that were taken in another precision.
 
         Such a cell has the same key, but its record could not tell which steps were taken in which precision.
         """
-        if get_args(Precision)[int(state["precision"])] != self.objective.precision:
-            return False
-        restore_generators(self.streams, dict(state))
-        return True
+        return get_args(Precision)[int(state["precision"])] == self.objective.precision
 
     def facts(self) -> dict[str, str | float]:
         """Return engine and precision."""

@@ -55,6 +55,11 @@ def out(tmp_path: Path) -> Path:
         1,
         1.0,
         protocol,
+        network="convnet-d2-w32",
+        unofficial=True,
+        parts={"form": "poster"},
+        plan={"size": [12, 16]},
+        prerequisites=[{"name": "features", "key": "f00d", "config": {}, "seed": 0, "seconds": 1.5}],
     )
     scores = {
         "n_test": 797,
@@ -200,6 +205,11 @@ def test_show_tells_everything_about_a_cell(out: Path, capsys: Words) -> None:
         "--seeds 1,",
         "--students 2",
         "--force podd",
+        "convnet-d2-w32",
+        "an unofficial copy",
+        "part form",
+        "planned size",
+        "f00d",
     ):
         assert part in text
     assert "--methods 'podd[order=random]'" in text

@@ -43,7 +43,7 @@ def make_record(
     """Make a record; a single accuracy stands for two students, one a point below it and one a point above."""
     cell = cell or make_cell()
     made_of = [cell.dataset, cell.method, cell.fields, cell.method_version, cell.data_hash, cell.split, cell.budget]
-    key = digest([*made_of, cell.seed, cell.effort, cell.protocol])
+    key = digest([*made_of, cell.seed, cell.effort, cell.protocol, cell.network])
     test = accuracy if isinstance(accuracy, list) else [accuracy - 0.01, accuracy + 0.01]
     done = status == "ok"
     used = (cell.budget["pixels"] or 0) - 4
@@ -53,6 +53,8 @@ def make_record(
             "effective_ipc": (used) / PIXELS_PER_IPC,
             "image_numbers": used,
             "label_numbers": 100,
+            "charged_labels": 0,
+            "px_with_labels": used + 100,
             "other_numbers": 0,
             "recipe_scalars": 4,
             "bytes": 4096,

@@ -16,7 +16,7 @@ PROMISED = (
     "dataset, protocol, method, variant, budget_ipc, budget_px, used_px, effective_ipc, status, accuracy, accuracy_lo, accuracy_hi, "
     "accuracy_final, accuracy_test_best, gain_over_random, n_distill, n_students, arch, width, split, n_test, val_accuracy, "
     "accuracy_8bit, px_equiv, presented_examples, outer_steps, tuning_trials, external, image_numbers, label_numbers, other_numbers, "
-    "bytes, distill_seconds, judge_seconds, effort, notes"
+    "bytes, distill_seconds, judge_seconds, effort, notes, px_with_labels"
 )
 COLUMNS = PROMISED.split(", ")
 
@@ -38,6 +38,7 @@ def test_a_row_holds_what_the_records_hold():
         "n_distill": "3", "n_students": "2", "n_test": "400", "arch": "convnet-d2", "width": "32", "presented_examples": "25600",
         "outer_steps": "100", "tuning_trials": "12", "external": "", "image_numbers": "636", "label_numbers": "100",
         "other_numbers": "0", "bytes": "4096", "distill_seconds": "90", "judge_seconds": "5", "effort": "1", "notes": "",
+        "px_with_labels": "736",
     }  # fmt: skip
     assert {name: row[name] for name in expected} == expected
     numbers = {
@@ -100,7 +101,8 @@ def test_the_markdown_lists_each_curve_by_used_pixels():
     ]
     (section,) = build_sections(records)
     assert gain_over_random(section, section.at(192)[0]).difference == pytest.approx(0.25)
-    assert cells[0][5] == "+25.0"
+    assert cells[0][3:5] == ["192", "4"]  # granted, and not used
+    assert cells[0][6] == "+25.0"
 
 
 def test_the_markdown_marks_full_data_at_another_effort():

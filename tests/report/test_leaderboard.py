@@ -125,6 +125,7 @@ def test_details_show_gain_storage_and_every_selection_rule():
     # differences 20, 20 and 23 points: deviation 1.732, standard error 1, t(2, 97.5 %) = 4.303
     assert ours["gain over random"] == "+21.0 ± 4.3"
     assert (ours["used px"], ours["effective IPC"], ours["label numbers"], ours["bytes"]) == ("636", "0.9938", "100", "4,096")
+    assert (ours["unused px"], ours["px with labels"]) == ("4", "736")
     assert ours["accuracy at 8 bit"] == "81.5 ± 5.0"
     assert ours["test-best (optimistic)"] == "85.0 ± 5.0"
     assert ours["distil time"] == "1.5 min"
@@ -138,6 +139,20 @@ def test_a_column_that_nobody_fills_is_left_out():
     for record in records:
         record.scores["val_selected"] = {"step": 50, "test": [0.7, 0.7], "val": [0.7, 0.7]}
     assert details(records)[0]["val-selected"] == "70.0 ± 0.0"
+
+
+def test_charged_labels_are_shown_where_there_are_some():
+    assert "charged labels" not in details(seeds(BEST))[0]
+    records = seeds(BEST)
+    for record in records:
+        record.audit["charged_labels"] = 60
+    assert details(records)[0]["charged labels"] == "60"
+
+
+def test_another_network_is_another_table_with_its_name_in_the_title():
+    text = text_of([*seeds(BEST, network="convnet-d2-w32"), *seeds(BEST[:2], network="convnet-d3-w32")])
+    titles = ["digits · native-v1 · split dev", "digits · native-v1 · split dev · convnet-d3-w32"]
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == titles
 
 
 def test_every_number_leads_to_its_record_files():

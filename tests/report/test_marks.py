@@ -28,7 +28,7 @@ def test_a_tuned_row_of_full_effort_and_several_seeds_has_no_mark():
         ({"adapted": "lowres"}, "§", "lowres"),
         ({"tuned": False}, "¶", "untuned"),
         ({"external": "CLIP text embeddings"}, "◊", "CLIP text embeddings"),
-        ({"notes": ["the images are an unofficial copy"]}, "∥", "unofficial copy"),
+        ({"unofficial": True}, "∥", "unofficial copy"),
     ],
 )
 def test_each_mark_shows_and_is_explained(changes, symbol, word):

@@ -56,6 +56,16 @@ def test_a_plot_that_was_renamed_leaves_no_old_one_behind(tmp_path):
     assert set(bytes_of(tmp_path)) == named
 
 
+def test_a_network_that_is_not_the_usual_one_any_more_leaves_no_old_plot_behind(tmp_path):
+    small, large = "convnet-d2-w32", "convnet-d3-w32"
+    render([*seeds([0.5, 0.6], network=small), *seeds([0.7], "b", network=large)], tmp_path)
+    assert (tmp_path / f"plots/digits-native-v1-{large}.png").is_file()
+    both = [*seeds([0.5, 0.6], network=small), *seeds([0.7, 0.7, 0.7], "b", network=large)]
+    named = {str(path.relative_to(tmp_path)) for path in render(both, tmp_path)}
+    assert f"plots/digits-native-v1-{small}.png" in named
+    assert set(bytes_of(tmp_path)) == named
+
+
 def test_rendering_twice_and_in_any_order_gives_the_same_bytes(tmp_path):
     render(records(), tmp_path / "a")
     render(records(), tmp_path / "a")

@@ -85,6 +85,20 @@ def test_network_is_split_into_architecture_and_width():
     assert row([make_record(training={"network": "mlp"})]).arch_and_width == ("mlp", "")
 
 
+@pytest.mark.parametrize(("used", "unused"), [(640, None), (639.5, None), (639, 1), (64, 576), (700, None)])
+def test_a_whole_pixel_that_is_not_used_counts_as_unused(used, unused):
+    assert row([make_record(audit={"pixels": used})]).unused_px == unused
+
+
+def test_without_an_audit_nobody_knows_what_is_unused():
+    assert row([make_record(audit={})]).unused_px is None
+    assert row([full_data()]).unused_px is None
+
+
+def test_the_planned_network_is_known_before_anything_ran():
+    assert row([make_record(status="failed", cell=make_cell(network="convnet-d1-w8"))]).arch_and_width == ("convnet-d1", "8")
+
+
 def test_the_full_data_has_no_budget():
     found = row([full_data()])
     assert found.budget_px is None

@@ -27,9 +27,10 @@ def labels(section):
         {"split": "paper"},
         {"dataset": "mnist"},
         {"data_hash": "another copy"},
+        {"network": "convnet-d3-w32"},
     ],
 )
-def test_data_split_and_protocol_are_never_mixed(changes):
+def test_data_split_protocol_and_network_are_never_mixed(changes):
     sections = build_sections([*seeds([0.5, 0.6]), *seeds([0.7, 0.8], **changes)])
     assert len(sections) == 2
     assert all(section.rows()[0].final.n_distil == 2 for section in sections)
@@ -40,6 +41,46 @@ def test_data_split_and_protocol_are_never_mixed(changes):
 def test_file_names_are_short_where_nothing_clashes():
     assert only(seeds([0.5])).slug == "digits-native-v1"
     assert only(seeds([0.5], split="paper")).slug == "digits-native-v1-paper"
+
+
+def test_only_the_unusual_network_is_in_names():
+    records = [*seeds([0.5, 0.6, 0.7]), *seeds([0.8, 0.9], network="convnet-d3-w32"), full_data(network="convnet-d3-w32")]
+    usual, other = build_sections(records)
+    # convnet-d2-w32 stands in ``training`` of these records; three of each, so the first by name is the usual one.
+    assert (usual.network, usual.slug, usual.title) == ("convnet-d2-w32", "digits-native-v1", "digits · native-v1 · split dev")
+    assert (other.network, other.slug) == ("convnet-d3-w32", "digits-native-v1-convnet-d3-w32")
+    assert other.title == "digits · native-v1 · split dev · convnet-d3-w32"
+    assert usual.full_data is None
+    assert other.full_data is not None
+    more = make_record(0.5, cell=make_cell("b", network="convnet-d3-w32"))
+    assert [section.network for section in build_sections([*records, more])] == ["convnet-d3-w32", "convnet-d2-w32"]
+
+
+def test_one_network_per_protocol_needs_no_names():
+    other = protocol("common-v1")
+    sections = build_sections([*seeds([0.5, 0.6]), *seeds([0.5], protocol=other, network="convnet-d3-w32")])
+    assert [section.slug for section in sections] == ["digits-common-v1", "digits-native-v1"]
+
+
+def test_a_planned_network_counts_more_than_the_trained_one():
+    assert only(seeds([0.5], network="convnet-d3-w32")).network == "convnet-d3-w32"
+
+
+def test_references_of_another_network_are_nobodys_rivals():
+    usual, other = build_sections([*seeds([0.5, 0.6, 0.7]), *reference("tiles", [0.9, 0.8], network="convnet-d3-w32")])
+    assert usual.strongest_reference(640) is None
+    assert other.strongest_reference(640) is not None
+
+
+def test_what_failed_before_a_network_was_known_stands_with_the_usual_one():
+    section = only([*seeds([0.5]), make_record(status="failed", cell=make_cell("b"))])
+    assert sorted(labels(section)) == ["b", "podd"]
+
+
+def test_a_score_of_an_unknown_network_is_compared_with_nothing():
+    usual, unknown = build_sections([*seeds([0.5]), make_record(0.9, cell=make_cell("b"), training={})])
+    assert labels(usual) == ["podd"]
+    assert (labels(unknown), unknown.slug) == (["b"], "digits-native-v1-network_not_recorded")
 
 
 def test_efforts_are_separate_lines():

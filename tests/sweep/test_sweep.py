@@ -145,7 +145,7 @@ def test_a_corrupt_record_is_named_set_aside_and_made_again(sweep: Sweep) -> Non
     first.store.record_file(key).write_text('{"schema": 1, "stat')
     again = sweep()
     assert again.code == 0
-    assert f"{key}.json is corrupt" in again.err
+    assert f"{key}.json cannot be read" in again.err
     assert (again.store.records / f"{key}.json.corrupt").is_file()
     assert again.record.key == key
     assert again.record.seconds["distil"] == 0.0  # the set was still there

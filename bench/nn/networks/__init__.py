@@ -12,6 +12,7 @@ from .cost import flops_per_image as flops_per_image
 from .ensemble import ensemble_mode as ensemble_mode
 from .ensemble import grouped_forward as grouped_forward
 from .ensemble import shared_forward as shared_forward
+from .features import features as features
 from .parameters import Parameters as Parameters
 from .parameters import forward as forward
 from .parameters import initial_parameters as initial_parameters
