@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from .errors import BenchError, RejectedSet, did_you_mean
 from .guard import guarded
+from .keys import readable_json
 from .prerequisite import Need, Prerequisite, Workshop, unannounced
 from .registry import PREREQUISITES
 
@@ -127,7 +128,7 @@ class PrerequisiteStore:
         if not listed:
             raise RuntimeError(f"prerequisite '{about['name']}' wrote no file into its folder")
         manifest = {"schema": _SCHEMA, "key": key, **about, "files": listed}
-        (place / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        (place / MANIFEST).write_text(readable_json(manifest), encoding="utf-8")
         for file in _files(place):
             file.chmod(0o444)  # not so the folders, or nobody could delete his results without a chmod of his own
         if target.exists():

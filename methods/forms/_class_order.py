@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 
@@ -38,9 +37,3 @@ def greedy_order(distance: Tensor, rows: int, columns: int) -> list[int]:
         placed[row, column] = best
         remaining.remove(best)
     return [placed[row, column] for row in range(rows) for column in range(columns)]
-
-
-def cosine_distance(embeddings: Tensor) -> Tensor:
-    """Return the (C, C) distances ``1 - cos`` of (C, d) embeddings."""
-    unit = torch.nn.functional.normalize(embeddings.double(), dim=1)
-    return 1.0 - unit @ unit.T

@@ -1,0 +1,137 @@
+"""Class distances, by features of the training images and by CLIP's text encoder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench import BenchError
+from bench.methods.prerequisites._clip import CLIP_MODEL, clip_text_embeddings, clip_weights_at_hand
+from bench.methods.prerequisites.class_distances import clip_need, cosine_distance, features_need, read_distances
+from bench.prerequisite_store import PrerequisiteStore, ensure, resolve
+from bench.selection import features_need as features_themselves
+from bench.selection import read_features
+
+TINY = "tiny-clip-test"
+
+
+@pytest.fixture
+def tiny_clip(tmp_path: Path) -> Path:
+    """A checkpoint of a tiny CLIP with random weights, whose model open_clip knows."""
+    open_clip = pytest.importorskip("open_clip")
+    text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+    vision = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}
+    (tmp_path / f"{TINY}.json").write_text(json.dumps({"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}))
+    open_clip.add_model_config(tmp_path)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        torch.save(open_clip.create_model(TINY).state_dict(), tmp_path / "tiny.pt")
+    return tmp_path / "tiny.pt"
+
+
+def expected_embeddings(checkpoint: Path, names: list[str]) -> torch.Tensor:
+    open_clip = pytest.importorskip("open_clip")
+    with torch.random.fork_rng():
+        model = open_clip.create_model(TINY).eval()
+    model.load_state_dict(torch.load(checkpoint, weights_only=True))
+    with torch.no_grad():
+        return model.encode_text(open_clip.get_tokenizer(TINY)([f"a photo of a {name}" for name in names]))
+
+
+def test_cosine_distance_of_parallel_and_orthogonal_vectors():
+    distance = cosine_distance(torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]]))
+    assert torch.allclose(distance, torch.tensor([[0, 0, 1], [0, 0, 1], [1, 1, 0]], dtype=torch.float64))
+
+
+def test_by_features_they_are_those_of_the_centred_class_means(digits, tmp_path):
+    store = PrerequisiteStore(tmp_path)
+    distances = read_distances(ensure(features_need(3), digits, store).path)
+    below = ensure(features_themselves(3), digits, store)
+    assert not below.fresh, "the features of the same seed were built before"
+    found = read_features(below.path).double()
+    means = torch.stack([found[digits.train.labels == c].mean(0) for c in range(10)])
+    centred = means - means.mean(0)
+    assert distances.dtype == torch.float64
+    for a in range(10):
+        for b in range(10):
+            cosine = centred[a] @ centred[b] / (centred[a].norm() * centred[b].norm())
+            assert float(distances[a, b]) == pytest.approx(1 - float(cosine), abs=1e-9)
+    assert (distances == (distances * 1e10).round() / 1e10).all(), "ten digits are kept"
+
+
+def test_another_seed_sees_other_distances(digits, tmp_path):
+    store = PrerequisiteStore(tmp_path)
+    zero, one = (read_distances(ensure(features_need(seed), digits, store).path) for seed in (0, 1))
+    assert not torch.equal(zero, one)
+
+
+def test_by_clip_they_come_from_the_names_alone(digits, tmp_path, tiny_clip):
+    before = torch.get_rng_state()
+    built = ensure(clip_need(digits.spec, TINY, str(tiny_clip)), digits, PrerequisiteStore(tmp_path / "prerequisites"))
+    assert torch.equal(before, torch.get_rng_state())
+    expected = cosine_distance(expected_embeddings(tiny_clip, list(digits.spec.class_names)))
+    torch.testing.assert_close(read_distances(built.path), expected, rtol=0, atol=1e-6)
+    assert len(list((tmp_path / "prerequisites").glob("*/manifest.json"))) == 1, "no features are needed"
+
+
+def test_the_key_follows_the_weights_and_names_and_not_their_place(digits, tmp_path, tiny_clip):
+    def key(spec, model, weights) -> str:
+        return resolve(clip_need(spec, model, str(weights))).key(0, "data")
+
+    first = key(digits.spec, TINY, tiny_clip)
+    shutil.copy(tiny_clip, tmp_path / "copy.pt")
+    assert key(digits.spec, TINY, tmp_path / "copy.pt") == first
+    other = replace(digits.spec, class_names=tuple(reversed(digits.spec.class_names)))
+    content = bytearray(tiny_clip.read_bytes())
+    content[-100] ^= 1
+    tiny_clip.write_bytes(content)
+    keys = {
+        first,
+        key(digits.spec, TINY, tiny_clip),
+        key(other, TINY, tmp_path / "copy.pt"),
+        key(digits.spec, "another", tmp_path / "copy.pt"),
+    }
+    assert len(keys) == 4
+
+
+def test_weights_that_changed_after_the_plan_are_refused(digits, tmp_path, tiny_clip):
+    need = clip_need(digits.spec, TINY, str(tiny_clip))
+    state = torch.load(tiny_clip, weights_only=True)
+    torch.save({name: value + 1 if value.is_floating_point() else value for name, value in state.items()}, tiny_clip)
+    with pytest.raises(BenchError, match="changed after the run was planned"):
+        ensure(need, digits, PrerequisiteStore(tmp_path / "prerequisites"))
+
+
+def test_clip_without_weights_says_what_to_do(digits, tmp_path):
+    missing = str(tmp_path / "none.pt")
+    assert not clip_weights_at_hand(CLIP_MODEL, missing)
+    with pytest.raises(BenchError, match="order=clip needs CLIP weights .* or use order=features"):
+        ensure(clip_need(digits.spec, CLIP_MODEL, missing), digits, PrerequisiteStore(tmp_path))
+
+
+def test_clip_weights_of_another_model_are_refused_in_a_sentence(digits, tmp_path, tiny_clip):
+    torch.save({"nothing": torch.zeros(1)}, tiny_clip)
+    with pytest.raises(BenchError, match=f"cannot load .* as {TINY}"):
+        ensure(clip_need(digits.spec, TINY, str(tiny_clip)), digits, PrerequisiteStore(tmp_path / "prerequisites"))
+
+
+def test_the_copy_in_the_cache_is_read_without_the_network(digits, tmp_path, tiny_clip, monkeypatch):
+    """A hub cache with the tiny model in it: the builder runs with the network closed and still finds the weights."""
+    repository, commit = "timm/tiny", "0" * 40
+    home = tmp_path / "hub" / "models--timm--tiny"
+    (home / "refs").mkdir(parents=True)
+    (home / "refs" / "main").write_text(commit)
+    (home / "snapshots" / commit).mkdir(parents=True)
+    shutil.copy(tiny_clip, home / "snapshots" / commit / "open_clip_pytorch_model.bin")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert not clip_weights_at_hand(TINY, "openai")
+    monkeypatch.setattr("bench.methods.prerequisites._clip._OPENAI_REPOSITORIES", {TINY: repository})
+    assert clip_weights_at_hand(TINY, "openai")
+    built = ensure(clip_need(digits.spec, TINY, "openai"), digits, PrerequisiteStore(tmp_path / "prerequisites"))
+    expected = cosine_distance(clip_text_embeddings(digits.spec, TINY, str(tiny_clip)))
+    torch.testing.assert_close(read_distances(built.path), expected, rtol=0, atol=1e-9)
