@@ -100,3 +100,11 @@ def test_a_cell_cannot_open_what_its_plan_did_not_announce(share, ledger):
     (record,) = [record for record in done.records if record.cell.fields["silent"]]
     assert record.status == "failed"
     assert "LookupError: prerequisite 'toy_means' was not announced" in record.reason
+
+
+def test_a_cell_that_changes_what_others_read_is_rejected(share, ledger):
+    done = share("--seeds", "1", more=",forges=true")
+    assert done.record.status == "rejected"
+    assert "while it distilled, the method changed " in done.record.reason
+    file = done.store.prerequisites / needed(done.record)["key"] / "means.safetensors"
+    assert file.stat().st_mode & 0o777 == 0o444

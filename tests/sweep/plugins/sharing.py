@@ -57,6 +57,7 @@ class ToySharing(Method):
     breaks: bool = False
     looks: bool = False  # whether planning opens it, too
     silent: bool = False  # whether it is announced
+    forges: bool = False  # whether it writes into what others read
 
     def _need(self, seed: int) -> Need:
         return Need("toy_means", {"ledger": self.ledger, "breaks": self.breaks}, seed % 2)
@@ -69,6 +70,8 @@ class ToySharing(Method):
 
     def distill(self, task: Task) -> DistilledSet:
         folder = task.prerequisite("toy_means", task.seed % 2, ledger=self.ledger, breaks=self.breaks)
+        if self.forges:
+            (folder / "means.safetensors").chmod(0o644)
         stored = PARAMETERIZATIONS["toy_images"](2)
         stored.write(load_file(folder / "means.safetensors")["means"], torch.arange(2))
         return DistilledSet(task.spec, stored, TrainRecipe(lr=0.01, steps=2), coordinates="rgb")
