@@ -177,7 +177,7 @@ def _new_parser_of_new() -> Parser:
         metavar="DIR",
         type=Path,
         default=None,
-        help="folder of the new file (default: where plugins of its kind are found); load it with --plugin",
+        help="folder of the new file (default: where plugins are found)",
     )
     return parser
 

@@ -14,7 +14,7 @@ from bench.seeding import stream
 from bench.selection import feature_seed
 
 from ..prerequisites._clip import CLIP_MODEL, clip_weights_at_hand
-from ..prerequisites.class_distances import clip_need, features_need, read_distances
+from ..prerequisites.class_distances import distances_by_clip, distances_by_features, read_distances
 from ._class_order import greedy_order
 from ._poster_size import parse_overlap, parse_size, plan_layout
 
@@ -34,7 +34,7 @@ class PatchedPoster(Form):
     """
 
     patches: str = "auto"
-    overlap: str = "0.747x0.825"
+    overlap: str | float = "0.747x0.825"
     labels: PatchLabels = "fixed"
     label_cells: int = 1
     poster: str = "auto"
@@ -145,5 +145,5 @@ class OrderedPoster(PatchedPoster):
 
     def _distances(self, source: str, context: PlanContext) -> Need:
         if source == "clip":
-            return clip_need(context.spec, self.clip_model, self.clip_weights)
-        return features_need(feature_seed(context.seed, self.feature_seeds))
+            return distances_by_clip(context.spec, self.clip_model, self.clip_weights)
+        return distances_by_features(feature_seed(context.seed, self.feature_seeds))

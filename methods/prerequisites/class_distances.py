@@ -19,12 +19,12 @@ from ._clip import clip_text_embeddings, weights_digest
 _FILE = "distances.json"
 
 
-def features_need(seed: int) -> Need:
+def distances_by_features(seed: int) -> Need:
     """Return the distances of class means in the features of one network."""
     return Need(ClassDistances.name, {"source": "features"}, seed)
 
 
-def clip_need(spec: Spec, model: str, weights: str) -> Need:
+def distances_by_clip(spec: Spec, model: str, weights: str) -> Need:
     """Return the distances of CLIP's text embeddings.
 
     Args:
@@ -44,7 +44,7 @@ def read_distances(folder: Path) -> Tensor:
 @PREREQUISITES.register("class_distances")
 @dataclass(frozen=True, kw_only=True)
 class ClassDistances(Prerequisite):
-    """Cosine distances between the classes, in ``distances.json``; ask for them by ``features_need`` or ``clip_need``.
+    """Cosine distances between the classes, in ``distances.json``; ask for them by ``distances_by_features`` or ``distances_by_clip``.
 
     Attributes:
         source: ``features`` takes the centred class means of the ``features`` of the same seed, ``clip`` CLIP's text

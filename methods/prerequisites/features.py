@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
 
-from bench import PREREQUISITES, BenchError, Prerequisite, Spec, TrainRecipe, Workshop
-from bench.nn.networks import build_network
-from bench.nn.real import RealImages
+from bench import PREREQUISITES, Prerequisite, RealImages, Spec, TrainRecipe, Workshop
+from bench.nn.networks import build_network, features
 from bench.nn.spaces import fit_space
 from bench.nn.students import StudentStreams, train_students
 
@@ -47,9 +44,6 @@ class Features(Prerequisite):
         """Train the network and write the features."""
         spec, train = workshop.spec, workshop.train
         network = build_network(self.network or _default_network(spec), spec)
-        head = getattr(network, "head", None)
-        if not isinstance(head, nn.Module):
-            raise BenchError(f"features: network '{self.network}' has no last layer called head; choose another one")
         space = fit_space("standard", train)
         count = min(self.images or len(train), len(train))
         some = train if count == len(train) else train.take(torch.linspace(0, len(train) - 1, count).long())
@@ -69,21 +63,10 @@ class Features(Prerequisite):
             on_steps=advance,
         )[self.steps][0]
         everything = RealImages.of(spec, train, space, workshop.device)
-        parts = [_before(network, head, parameters, everything.take(index).images) for index in torch.arange(len(train)).split(_AT_ONCE)]
-        save_file({"features": torch.cat(parts)}, workshop.folder / "features.safetensors")
+        with torch.no_grad():
+            parts = [features(network, parameters, everything.take(i).images) for i in torch.arange(len(train)).split(_AT_ONCE)]
+        save_file({"features": torch.cat(parts).float().cpu().contiguous()}, workshop.folder / "features.safetensors")
 
 
 def _default_network(spec: Spec) -> str:
     return "convnet-d2-w32" if min(spec.height, spec.width) < 16 else "convnet-d3-w32"
-
-
-@torch.no_grad()
-def _before(network: nn.Module, head: nn.Module, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
-    """Return (n, d) float32 inputs of the layer ``head``, on the CPU."""
-    found: list[Tensor] = []
-    hook = head.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0]))
-    try:
-        torch.func.functional_call(network, dict(parameters), (images,))
-    finally:
-        hook.remove()
-    return found[0].float().cpu().contiguous()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -9,10 +10,12 @@ from bench.cli import progress
 from bench.cli.progress import Bars, Countdown, Progress
 from bench.record import Cell
 from bench.sweep.planning.estimate import Estimate
-from bench.sweep.running.pool import Job, Outcome
+from bench.sweep.running.executor import Job
+from bench.sweep.running.stage import Outcome, Payload
 
 CELL = Cell("contestant", "digits", "0", "dev", "podd", "", 1, {}, {"requested": "0.3", "pixels": 192, "ipc": 0.3}, 1, 1.0, {})
-JOB = Job("k", ("distil", "judge"), {})
+JOB = Job("k", ("distil", "judge"), Payload("k", "out", "data", CELL))
+NEEDED = Job("p", ("prerequisite",), Payload("p", "out", "data", prerequisite={"name": "whitening", "dataset": "digits"}))
 
 
 @pytest.fixture
@@ -29,7 +32,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 def make(kind: type[Progress] = Progress) -> tuple[Progress, io.StringIO]:
     out = io.StringIO()
     countdown = Countdown({"k": Estimate(10.0, 0.0, "records"), "other": Estimate(30.0, 0.0, "records")})
-    return kind({"k": CELL}, 60, 11, countdown, out), out
+    return kind(60, 11, countdown, out), out
 
 
 def test_the_line_of_a_finished_cell(clock: Callable[[float], None]) -> None:
@@ -40,6 +43,27 @@ def test_the_line_of_a_finished_cell(clock: Callable[[float], None]) -> None:
         shown.finished(JOB, Outcome("ok", seconds={"distil": 12.0, "judge": 2.0}, accuracy=0.612))
     # 10 of the 40 estimated seconds took 20, so the other 30 will take 60.
     assert out.getvalue() == "[12/60] podd digits 0.3 seed 1: ok 61.2 % (14 s), about 60 s left\n"
+
+
+def test_a_prerequisite_is_told_and_not_counted_as_a_cell(clock: Callable[[float], None]) -> None:
+    shown, out = make()
+    shown.stage_started(NEEDED, "prerequisite")
+    clock(40.0)
+    shown.progressed(NEEDED, "prerequisite", 1, 4, {})
+    shown.finished(NEEDED, Outcome("ok", seconds={"prerequisite": 3.0}))
+    assert out.getvalue().splitlines() == [
+        "[11/60] prerequisite whitening digits: prerequisite 1/4",
+        "[11/60] prerequisite whitening digits: ok (3 s)",
+    ]
+
+
+def test_a_stage_of_which_no_estimate_knows_leaves_the_countdown_alone(clock: Callable[[float], None]) -> None:
+    countdown = Countdown({"k": Estimate(30.0, 10.0, "records")})
+    countdown.progressed("k", "distil", 1.0)
+    clock(15.0)
+    left = countdown.left()
+    countdown.progressed("k", "decode", 0.5)
+    assert countdown.left() == left
 
 
 def test_the_line_of_a_failed_cell(clock: Callable[[float], None]) -> None:
@@ -61,7 +85,7 @@ def test_a_cell_on_its_way_counts_for_the_time_that_is_left(clock: Callable[[flo
 
 def test_no_time_is_named_while_cells_do_what_no_estimate_knows(clock: Callable[[float], None]) -> None:
     out = io.StringIO()
-    shown = Progress({"k": CELL}, 60, 11, Countdown({"k": Estimate(10.0, None, "arithmetic")}), out)
+    shown = Progress(60, 11, Countdown({"k": Estimate(10.0, None, "arithmetic")}), out)
     clock(20.0)
     shown.progressed(JOB, "judge", 1, 100, {})
     shown.finished(JOB, Outcome("ok", seconds={"judge": 2.0}, accuracy=0.5))
@@ -86,10 +110,14 @@ def test_a_cell_speaks_at_most_every_half_minute(clock: Callable[[float], None])
 
 def test_bars_print_the_same_lines_and_survive_markup() -> None:
     shown, out = make(Bars)
-    shown.cells = {"k": Cell(**{**CELL.__dict__, "variant": "order=[bold]"})}
+    job = replace(JOB, payload=replace(JOB.payload, cell=replace(CELL, variant="order=[bold]")))
     with shown:
-        shown.stage_started(JOB, "distil")
-        shown.progressed(JOB, "distil", 1, 2, {"loss": 0.5})
-        shown.stage_started(JOB, "judge")
-        shown.finished(JOB, Outcome("ok", seconds={"judge": 2.0}, accuracy=0.5))
+        shown.stage_started(NEEDED, "prerequisite")
+        shown.progressed(NEEDED, "prerequisite", 1, 2, {})
+        shown.finished(NEEDED, Outcome("ok", seconds={"prerequisite": 2.0}))
+        shown.stage_started(job, "distil")
+        shown.progressed(job, "distil", 1, 2, {"loss": 0.5})
+        shown.stage_started(job, "judge")
+        shown.finished(job, Outcome("ok", seconds={"judge": 2.0}, accuracy=0.5))
+    assert "[11/60] prerequisite whitening digits: ok (2 s)" in out.getvalue()
     assert "podd[order=[bold]] digits 0.3 seed 1: ok 50.0 % (2 s)" in out.getvalue()

@@ -67,9 +67,9 @@ def test_a_random_order_is_drawn_for_each_seed(digits):
 
 
 def test_order_clip_without_weights_says_what_to_do(digits, tmp_path):
+    fields, find = {"order": "clip", "clip_weights": str(tmp_path / "none.pt")}, prerequisites_in(tmp_path, digits)
     with pytest.raises(BenchError, match="order=clip needs CLIP weights .* or use order=features"):
-        fields = {"order": "clip", "clip_weights": str(tmp_path / "none.pt")}
-        planned("podd", digits.spec, "1", fields, find=prerequisites_in(tmp_path, digits))
+        planned("podd", digits.spec, "1", fields, find=find)
 
 
 @pytest.mark.parametrize("order", ["0-1-2", "sideways", "0-0-1-2-3-4-5-6-7-8"])

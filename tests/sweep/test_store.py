@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -91,3 +94,34 @@ def test_a_record_never_holds_nan(tmp_path: Path) -> None:
         store.write(record("a", scores={"final": {"test": [float("nan")]}}))
     store.record_file("a").write_text(json.dumps({**json.loads(record("a").to_json()), "scores": {"x": float("nan")}}))
     assert store.read_all()[1]
+
+
+_HOLD = """
+import sys, time
+from pathlib import Path
+from bench.sweep.store import Store
+with Store(Path(sys.argv[1])).claim("k"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_claim_is_held_by_one_process_and_ends_with_it(tmp_path: Path) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", _HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    got = threading.Event()
+
+    def take() -> None:
+        with Store(tmp_path).claim("k"):
+            got.set()
+
+    with Store(tmp_path).claim("another key"):
+        pass
+    waiting = threading.Thread(target=take)
+    waiting.start()
+    assert not got.wait(0.5)
+    holder.kill()  # no chance to let go in order
+    holder.communicate()
+    assert got.wait(10)
+    waiting.join()

@@ -12,7 +12,7 @@ import torch
 
 from bench import BenchError
 from bench.methods.prerequisites._clip import CLIP_MODEL, clip_text_embeddings, clip_weights_at_hand
-from bench.methods.prerequisites.class_distances import clip_need, cosine_distance, features_need, read_distances
+from bench.methods.prerequisites.class_distances import cosine_distance, distances_by_clip, distances_by_features, read_distances
 from bench.prerequisite_store import PrerequisiteStore, ensure, resolve
 from bench.selection import features_need as features_themselves
 from bench.selection import read_features
@@ -50,7 +50,7 @@ def test_cosine_distance_of_parallel_and_orthogonal_vectors():
 
 def test_by_features_they_are_those_of_the_centred_class_means(digits, tmp_path):
     store = PrerequisiteStore(tmp_path)
-    distances = read_distances(ensure(features_need(3), digits, store).path)
+    distances = read_distances(ensure(distances_by_features(3), digits, store).path)
     below = ensure(features_themselves(3), digits, store)
     assert not below.fresh, "the features of the same seed were built before"
     found = read_features(below.path).double()
@@ -66,13 +66,13 @@ def test_by_features_they_are_those_of_the_centred_class_means(digits, tmp_path)
 
 def test_another_seed_sees_other_distances(digits, tmp_path):
     store = PrerequisiteStore(tmp_path)
-    zero, one = (read_distances(ensure(features_need(seed), digits, store).path) for seed in (0, 1))
+    zero, one = (read_distances(ensure(distances_by_features(seed), digits, store).path) for seed in (0, 1))
     assert not torch.equal(zero, one)
 
 
 def test_by_clip_they_come_from_the_names_alone(digits, tmp_path, tiny_clip):
     before = torch.get_rng_state()
-    built = ensure(clip_need(digits.spec, TINY, str(tiny_clip)), digits, PrerequisiteStore(tmp_path / "prerequisites"))
+    built = ensure(distances_by_clip(digits.spec, TINY, str(tiny_clip)), digits, PrerequisiteStore(tmp_path / "prerequisites"))
     assert torch.equal(before, torch.get_rng_state())
     expected = cosine_distance(expected_embeddings(tiny_clip, list(digits.spec.class_names)))
     torch.testing.assert_close(read_distances(built.path), expected, rtol=0, atol=1e-6)
@@ -81,7 +81,7 @@ def test_by_clip_they_come_from_the_names_alone(digits, tmp_path, tiny_clip):
 
 def test_the_key_follows_the_weights_and_names_and_not_their_place(digits, tmp_path, tiny_clip):
     def key(spec, model, weights) -> str:
-        return resolve(clip_need(spec, model, str(weights))).key(0, "data")
+        return resolve(distances_by_clip(spec, model, str(weights))).key(0, "data")
 
     first = key(digits.spec, TINY, tiny_clip)
     shutil.copy(tiny_clip, tmp_path / "copy.pt")
@@ -100,7 +100,7 @@ def test_the_key_follows_the_weights_and_names_and_not_their_place(digits, tmp_p
 
 
 def test_weights_that_changed_after_the_plan_are_refused(digits, tmp_path, tiny_clip):
-    need = clip_need(digits.spec, TINY, str(tiny_clip))
+    need = distances_by_clip(digits.spec, TINY, str(tiny_clip))
     state = torch.load(tiny_clip, weights_only=True)
     torch.save({name: value + 1 if value.is_floating_point() else value for name, value in state.items()}, tiny_clip)
     with pytest.raises(BenchError, match="changed after the run was planned"):
@@ -111,13 +111,13 @@ def test_clip_without_weights_says_what_to_do(digits, tmp_path):
     missing = str(tmp_path / "none.pt")
     assert not clip_weights_at_hand(CLIP_MODEL, missing)
     with pytest.raises(BenchError, match="order=clip needs CLIP weights .* or use order=features"):
-        ensure(clip_need(digits.spec, CLIP_MODEL, missing), digits, PrerequisiteStore(tmp_path))
+        ensure(distances_by_clip(digits.spec, CLIP_MODEL, missing), digits, PrerequisiteStore(tmp_path))
 
 
 def test_clip_weights_of_another_model_are_refused_in_a_sentence(digits, tmp_path, tiny_clip):
     torch.save({"nothing": torch.zeros(1)}, tiny_clip)
     with pytest.raises(BenchError, match=f"cannot load .* as {TINY}"):
-        ensure(clip_need(digits.spec, TINY, str(tiny_clip)), digits, PrerequisiteStore(tmp_path / "prerequisites"))
+        ensure(distances_by_clip(digits.spec, TINY, str(tiny_clip)), digits, PrerequisiteStore(tmp_path / "prerequisites"))
 
 
 def test_the_copy_in_the_cache_is_read_without_the_network(digits, tmp_path, tiny_clip, monkeypatch):
@@ -132,6 +132,6 @@ def test_the_copy_in_the_cache_is_read_without_the_network(digits, tmp_path, tin
     assert not clip_weights_at_hand(TINY, "openai")
     monkeypatch.setattr("bench.methods.prerequisites._clip._OPENAI_REPOSITORIES", {TINY: repository})
     assert clip_weights_at_hand(TINY, "openai")
-    built = ensure(clip_need(digits.spec, TINY, "openai"), digits, PrerequisiteStore(tmp_path / "prerequisites"))
+    built = ensure(distances_by_clip(digits.spec, TINY, "openai"), digits, PrerequisiteStore(tmp_path / "prerequisites"))
     expected = cosine_distance(clip_text_embeddings(digits.spec, TINY, str(tiny_clip)))
     torch.testing.assert_close(read_distances(built.path), expected, rtol=0, atol=1e-9)

@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench import Batch, BenchError, Dataset, Need, Split
-from bench.nn.real import RealImages
+from bench import Batch, BenchError, Dataset, Need, RealImages, Split
 from bench.nn.students import train_students
 from bench.prerequisite_store import PrerequisiteStore, ensure
 from bench.selection import features_need, read_features
@@ -60,11 +59,12 @@ def test_no_float_copy_of_the_training_images_is_made(digits, tmp_path, monkeypa
     plain = RealImages.take
 
     def counted(self: RealImages, index: torch.Tensor) -> Batch:
-        sizes.append(len(index))
-        return plain(self, index)
+        batch = plain(self, index)
+        sizes.append(len(batch.images))
+        return batch
 
     monkeypatch.setattr(RealImages, "take", counted)
-    monkeypatch.setattr(Split, "unit_images", None)  # it would make floats of all of them
+    monkeypatch.setattr(Split, "unit_images", lambda *_: pytest.fail("a float copy of the training images"))
     features(Need("features", FEW), digits, tmp_path)
     assert 0 < max(sizes) <= 512 < len(digits.train)
 

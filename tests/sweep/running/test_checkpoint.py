@@ -17,21 +17,21 @@ def _every_offer(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_comes_back_with_what_was_spent(tmp_path: Path) -> None:
     file = tmp_path / "set" / "checkpoint.safetensors"
     state = {"x": torch.arange(3), "y": torch.ones(2, 2).T}
-    CheckpointFile(file, "code").offer(state, calls=4)
+    CheckpointFile(file, "code").offer(lambda: state, calls=4)
     again = CheckpointFile(file, "code")
     loaded = again.load()
     assert loaded is not None
     assert all(torch.equal(loaded[key], state[key]) for key in state)
     assert again.calls_before == 4
     assert again.seconds_before >= 0
-    again.offer(state, calls=3)
+    again.offer(lambda: state, calls=3)
     third = CheckpointFile(file, "code")
     third.load()
     assert third.calls_before == 7
 
 
 def test_other_code_does_not_go_on_from_it(tmp_path: Path) -> None:
-    CheckpointFile(tmp_path / "c", "code").offer({"x": torch.ones(1)}, 0)
+    CheckpointFile(tmp_path / "c", "code").offer(lambda: {"x": torch.ones(1)}, 0)
     assert CheckpointFile(tmp_path / "c", "other").load() is None
 
 
@@ -43,5 +43,9 @@ def test_a_torn_or_foreign_file_is_no_checkpoint(tmp_path: Path, content: bytes)
 
 def test_it_is_written_at_most_every_half_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint, "_EVERY", 30.0)
-    CheckpointFile(tmp_path / "c", "code").offer({"x": torch.ones(1)}, 0)
+
+    def state() -> dict[str, torch.Tensor]:
+        raise AssertionError("the state was gathered for nothing")
+
+    CheckpointFile(tmp_path / "c", "code").offer(state, 0)
     assert not (tmp_path / "c").exists()

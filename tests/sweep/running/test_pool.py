@@ -12,27 +12,29 @@ import pytest
 
 from bench import BenchError
 from bench.sweep import run
-from bench.sweep.running import pool as executor
-from bench.sweep.running.pool import Job
+from bench.sweep.running import pool
+from bench.sweep.running.executor import Job
+from bench.sweep.running.stage import Outcome, Payload
 
 
-def dead(code: int, kills_before: int = 3) -> executor.Outcome:
-    cell = executor._Running(Job("k", ("distil",), {}), 0, ["distil"], SimpleNamespace(), SimpleNamespace(), 0.0, kills_before, {})  # type: ignore[arg-type]
-    return executor._died(cell, code)
+def dead(code: int, kills_before: int = 3) -> Outcome:
+    job, nothing = Job("k", ("distil",), Payload("k", "out", "data")), SimpleNamespace()
+    cell = pool._Running(job, 0, ["distil"], nothing, nothing, 0.0, kills_before, {})  # type: ignore[arg-type]
+    return pool._died(cell, code)
 
 
 def test_a_kill_counts_as_out_of_memory_only_if_the_kernel_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executor, "_oom_kills", lambda: 3)
+    monkeypatch.setattr(pool, "_oom_kills", lambda: 3)
     assert dead(-signal.SIGKILL).status == "failed"
     assert "SIGKILL" in dead(-signal.SIGKILL).reason
-    monkeypatch.setattr(executor, "_oom_kills", lambda: 4)
+    monkeypatch.setattr(pool, "_oom_kills", lambda: 4)
     assert dead(-signal.SIGKILL).status == "oom"
     assert dead(-signal.SIGSEGV).status == "failed"
     assert dead(137).status == "failed"
 
 
 def test_the_kernels_count_can_be_read_or_is_nought() -> None:
-    assert executor._oom_kills() >= 0
+    assert pool._oom_kills() >= 0
 
 
 def test_cells_run_where_there_is_no_fork(sweep: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
