@@ -14,7 +14,15 @@ _NUMBER = re.compile(r"(\d{1,9}(\.\d{1,9})?|\.\d{1,9})(e[+-]?\d{1,2})?", re.IGNO
 
 @dataclass(frozen=True)
 class BudgetRequest:
-    """What the user asked for, before a data set is known: images per class (``ipc``) or ``pixels``, never both."""
+    """What the user asked for, before a data set is known: images per class (``ipc``) or ``pixels``, never both.
+
+    Example:
+        >>> from bench import BudgetRequest
+        >>> BudgetRequest.parse("0.9").resolve(classes=10, height=32, width=32).pixels
+        9216
+        >>> BudgetRequest.parse("9180px").resolve(classes=10, height=32, width=32).ipc
+        0.896484375
+    """
 
     text: str
     ipc: Decimal | None = None
@@ -70,6 +78,19 @@ class Budget:
         classes: number of classes of the data set.
         height: rows of one image, in pixels.
         width: columns of one image, in pixels.
+
+    Example:
+        >>> from bench import BudgetRequest
+        >>> budget = BudgetRequest.parse("2.7").resolve(classes=10, height=8, width=8)
+        >>> budget.pixels, budget.images, budget.images_per_class
+        (1728, 27, 2)
+        >>> budget.describe(used_pixels=1280)
+        '2.7 asked = 1728 px, 1280 px used = 2.0000 IPC'
+
+        A soft label for each of 50 smaller images is more than the 270 free label numbers; the rest takes pixels:
+
+        >>> budget.pixels_beside_labels(50 * 10, channels=1)
+        1498
     """
 
     requested: str

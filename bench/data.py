@@ -31,6 +31,12 @@ class Spec:
         shape: channels, height and width of one image.
         class_names: one name per class, in the order of the integer labels.
         mirror: whether a left-right flip keeps the class (false for digits and letters).
+
+    Example:
+        >>> from bench import Spec
+        >>> spec = Spec("shirts", 2, (3, 32, 48), class_names=("plain", "striped"))
+        >>> spec.channels, spec.height, spec.width
+        (3, 32, 48)
     """
 
     name: str
@@ -62,6 +68,13 @@ class Batch:
     Attributes:
         images: (n, c, h, w) float.
         labels: (n, k) float, one row of finite targets per image; a row need not sum to one.
+
+    Example:
+        >>> import torch
+        >>> from bench import Batch
+        >>> batch = Batch(torch.zeros(4, 1, 8, 8), torch.full((4, 10), 0.1))
+        >>> batch.labels.shape
+        torch.Size([4, 10])
     """
 
     images: Tensor
@@ -75,6 +88,15 @@ class Split:
     Attributes:
         images: (n, c, h, w) uint8.
         labels: (n,) int64, ids in 0..classes-1.
+
+    Example:
+        >>> import torch
+        >>> from bench import Split
+        >>> split = Split(torch.full((3, 1, 2, 2), 255, dtype=torch.uint8), torch.tensor([1, 0, 1]))
+        >>> split.of_class(1)
+        tensor([0, 2])
+        >>> split.unit_images().max()
+        tensor(1.)
     """
 
     images: Tensor
@@ -120,6 +142,14 @@ class Dataset:
         val: judges on the way; never training data.
         files: the files the images come from, which contestants may not open.
         official: false for a copy in the plain array layout, whose bytes nobody vouches for.
+
+    Example:
+        >>> import torch
+        >>> from bench import Dataset, Spec, Split
+        >>> grey = Split(torch.full((6, 1, 8, 8), 128, dtype=torch.uint8), torch.tensor([0, 1, 0, 1, 0, 1]))
+        >>> dataset = Dataset(Spec("grey", 2, (1, 8, 8), ("one", "other")), train=grey.take(torch.arange(4)), test=lambda: grey)
+        >>> len(dataset.train), len(dataset.test()), len(dataset.fingerprint())
+        (4, 6, 16)
     """
 
     spec: Spec
@@ -134,8 +164,8 @@ class Dataset:
         hasher = hashlib.sha256(f"{self.spec.name} {self.spec.classes} {self.spec.shape}".encode())
         for split in (self.train, self.val):
             if split is not None:
-                hasher.update(split.images.numpy().tobytes())
-                hasher.update(split.labels.numpy().tobytes())
+                for tensor in (split.images, split.labels):  # read where they lie; tobytes() would copy them first
+                    hasher.update(tensor.contiguous().flatten().numpy().data)
             hasher.update(b"|")
         return hasher.hexdigest()[:16]
 
@@ -147,6 +177,13 @@ class DataOptions:
     Attributes:
         root: the data root (``--data-root``, ``DDBENCH_DATA``, or a per-user cache folder).
         download: whether a missing data set may be fetched; it is only ever fetched when asked for by name.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from bench import DataOptions, load_dataset, registry
+        >>> registry.discover()
+        >>> len(load_dataset("digits", "dev", DataOptions(Path("nowhere"), download=False)).train)
+        800
     """
 
     root: Path
@@ -259,7 +296,8 @@ def read_array_layout(root: Path, spec: Spec) -> Dataset | None:
 
 def _load_array(file: Path) -> np.ndarray:
     try:
-        return np.asarray(np.load(file, allow_pickle=False))
+        # Mapped, so that bringing the images into order makes the only copy of them in memory.
+        return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
     except ForbiddenAccess:
         raise  # the guard's, not the file's fault
     except (OSError, ValueError, EOFError) as error:
@@ -276,5 +314,5 @@ def _split_from_arrays(images: np.ndarray, labels: np.ndarray, spec: Spec, sourc
     whole = labels.ndim == 1 and labels.dtype.kind in "iu"
     if not whole or len(labels) != len(images) or labels.min(initial=0) < 0 or labels.max(initial=0) >= spec.classes:
         raise BenchError(f"the labels beside {source} must be {len(images)} integers from 0 to {spec.classes - 1}; correct the file")
-    pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    pixels = torch.from_numpy(np.array(images.transpose(0, 3, 1, 2), order="C"))
     return Split(pixels, torch.from_numpy(labels.astype(np.int64)))

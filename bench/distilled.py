@@ -39,6 +39,19 @@ class DistilledSet:
             which the student sees through the space's transform.
         network: the network the set was made for, e.g. ``convnet-d3-w128``; empty means the data set's default.
         notes: plain JSON for people (class order and its source, adaptations, ...); decoding never sees it.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from bench import DistilledSet, Spec, TrainRecipe
+        >>> from bench.decoders.images import Images
+        >>> spec = Spec("toy", 2, (1, 8, 8), ("one", "other"))
+        >>> made = DistilledSet(spec, Images(spec, count=2), TrainRecipe(steps=50))
+        >>> with TemporaryDirectory() as folder:
+        ...     made.save(Path(folder))
+        ...     again = DistilledSet.load(Path(folder), spec)
+        >>> again.recipe.steps, again.parameterization.pixels
+        (50, 128)
     """
 
     spec: Spec

@@ -7,11 +7,28 @@ from collections.abc import Iterable
 
 
 class BenchError(Exception):
-    """A mistake in the user's input. The command line prints its text and exits with code 2."""
+    """A mistake in the user's input. The command line prints its text and exits with code 2.
+
+    Example:
+        >>> from bench import BudgetRequest
+        >>> BudgetRequest.parse("0")
+        Traceback (most recent call last):
+        bench.errors.BenchError: budget '0' is not positive; ask for more than 0 images per class
+    """
 
 
 class RejectedSet(Exception):
-    """A distilled set broke a rule of the audit; the text says which rule and by how much."""
+    """A distilled set broke a rule of the audit; the text says which rule and by how much.
+
+    Example:
+        >>> from bench import Budget, DistilledSet, Spec, TrainRecipe
+        >>> from bench.decoders.images import Images
+        >>> from bench.judge.audit import audit
+        >>> spec = Spec("toy", 2, (1, 8, 8), ("one", "other"))
+        >>> audit(DistilledSet(spec, Images(spec, count=2), TrainRecipe()), Budget("100px", 100, 2, 8, 8))
+        Traceback (most recent call last):
+        bench.errors.RejectedSet: the set stores 128 pixel-equivalents; the budget of 100px allows 100
+    """
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

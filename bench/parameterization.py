@@ -28,6 +28,16 @@ class Parameterization(nn.Module, ABC):
         roles: role of every tensor of ``state_dict()``; a tensor without a role makes the audit reject the set.
         label_kind: what a row of labels is: ``probabilities`` (sums to one), ``weights`` (any non-negative target) or
             ``centred`` (sums to zero).
+
+    Example:
+        >>> from bench import Spec
+        >>> from bench.decoders.images import Images
+        >>> spec = Spec("toy", 2, (1, 8, 8), ("one", "other"))
+        >>> stored = Images(spec, count=4, size=(4, 4))
+        >>> stored.pixels, tuple(stored.decode().images.shape)
+        (64, (4, 1, 8, 8))
+        >>> len(Images.from_config(stored.config(), spec))
+        4
     """
 
     name: ClassVar[str]
@@ -86,7 +96,7 @@ class Parameterization(nn.Module, ABC):
 
     @property
     def pixels(self) -> int:
-        """Pixel-equivalents: all stored numbers that are not labels, over the channels, rounded up."""
+        """Pixel-equivalents: all stored numbers that are not labels, over the channels, rounded up; charged labels come on top."""
         stored = sum(t.numel() for key, t in self.state_dict().items() if self.roles.get(key) != "label")
         return -(-stored // self.channels)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
@@ -51,6 +52,16 @@ class Cell:
         parts: what the method is made of: kind of part -> registered name, e.g. ``{"form": "poster"}``.
         plan: the geometry that was decided while planning.
         prerequisites: what was built before the cell ran: ``name``, ``key``, ``config``, ``seed`` and ``seconds`` of each.
+
+    Example:
+        >>> from bench.record import Cell
+        >>> cell = Cell(
+        ...     kind="contestant", dataset="digits", data_hash="0123", split="dev", method="podd", variant="order=random",
+        ...     method_version=1, fields={"order": "random"}, budget={"requested": "0.3", "pixels": 192, "ipc": 0.3},
+        ...     seed=1, effort=1.0, protocol={"name": "native-v1"},
+        ... )
+        >>> cell.title
+        'podd[order=random] digits 0.3 seed 1'
     """
 
     kind: Kind
@@ -119,6 +130,13 @@ class Record:
         log: path of the log, relative to the out folder.
         pictures: paths of pictures, relative to the out folder.
         traceback: last lines, for failures.
+
+    Example:
+        >>> from bench.record import Cell, Record
+        >>> cell = Cell("reference", "digits", "0123", "dev", "random", "", 1, {}, {"requested": "1"}, 0, 1.0, {})
+        >>> record = Record("key", "distil key", "refused", cell, reason="too few pixels")
+        >>> Record.from_json(record.to_json()) == record
+        True
     """
 
     key: str
@@ -188,6 +206,6 @@ def _required(f: Any) -> bool:
     return f.default is MISSING and f.default_factory is MISSING
 
 
-def mean(values: list[float]) -> float:
-    """Return the mean of accuracies; NaN of an empty list."""
+def mean(values: Sequence[float]) -> float:
+    """Return the mean of accuracies, NaN if there are none; the sum is exactly rounded, so their order does not matter."""
     return math.fsum(values) / len(values) if values else math.nan

@@ -20,6 +20,16 @@ class Space(ABC):
     Attributes:
         name: as it stands in manifests and on the command line.
         version: raised when the same training images give other coordinates.
+
+    Example:
+        >>> import torch
+        >>> from bench import Split
+        >>> from bench.nn.spaces import SPACES
+        >>> train = Split(torch.arange(256, dtype=torch.uint8).view(4, 1, 8, 8), torch.tensor([0, 1, 0, 1]))
+        >>> space = SPACES["standard"].fit(train)
+        >>> seen = space.transform(train.unit_images())
+        >>> bool(seen.mean().abs() < 1e-5), torch.allclose(space.inverse(seen), train.unit_images(), atol=1e-6)
+        (True, True)
     """
 
     name: ClassVar[str]

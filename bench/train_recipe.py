@@ -26,6 +26,14 @@ class TrainRecipe:
         augmentation: strategy of ``bench.nn.augment``, e.g. ``none`` or ``flip_rotate``.
         loss: ``cross_entropy``, −Σ_c y_c log softmax(z)_c of logits z and targets y, or ``mse``, ½·Σ_c (z_c − y_c)²; both are
             averaged over the batch. Centred targets need ``mse``: their cross-entropy has no lower bound.
+
+    Example:
+        >>> from bench import TrainRecipe
+        >>> recipe = TrainRecipe(optimizer="sgd", lr=0.01, momentum=0.9, steps=200)
+        >>> recipe.problems(), recipe.scalars()
+        ([], 5)
+        >>> TrainRecipe(steps=0).problems()
+        ['recipe steps is 0; it must be a whole number from 1 to 1000000']
     """
 
     optimizer: Optimizer = "adam"

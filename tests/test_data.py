@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,15 @@ def test_split_paper_is_all_of_train(digits: Dataset) -> None:
     assert torch.equal(paper.train.labels, torch.cat([digits.train.labels, digits.val.labels]))
     assert torch.equal(paper.test().images, digits.test().images)
     assert paper.fingerprint() != digits.fingerprint()
+
+
+def test_a_known_fingerprint_stays_whatever_the_layout_in_memory() -> None:
+    # Every key on a user's disk depends on it; a change must be noticed.
+    images = torch.arange(2 * 3 * 4 * 5, dtype=torch.uint8).view(2, 3, 4, 5)
+    spec = Spec("toy", 2, (3, 4, 5), ("0", "1"))
+    for laid_out in (images, images.contiguous(memory_format=torch.channels_last)):
+        split = Split(laid_out, torch.tensor([1, 0]))
+        assert replace(dataset_of([0, 1], 2), spec=spec, train=split, val=split).fingerprint() == "17c16fc317bfd4dc"
 
 
 def test_the_fingerprint_sees_every_pixel_and_label() -> None:

@@ -149,3 +149,14 @@ def test_bench_names_no_plugin(file: Path) -> None:
 def test_files_have_one_idea_and_a_name_for_it(file: Path) -> None:
     assert file.stem not in FORBIDDEN_NAMES
     assert ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))), "every module begins with a docstring"
+
+
+def test_no_two_public_classes_share_a_name() -> None:
+    """Who reads a class's name in a signature or an error has to know which one is meant."""
+    homes: dict[str, list[str]] = {}
+    for folder in ("bench", "methods", "datasets"):
+        for file in sources(folder):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    homes.setdefault(node.name, []).append(f"{module_name(file)}:{node.lineno}")
+    assert {name: places for name, places in homes.items() if len(places) > 1} == {}

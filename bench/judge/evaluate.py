@@ -51,7 +51,7 @@ class Judgement:
     space: Space
 
 
-class Progress:
+class StepCounter:
     """Counts the steps of all students of one judgement."""
 
     def __init__(self, total: int, on_progress: OnProgress | None) -> None:
@@ -117,7 +117,7 @@ class _Trial:
         return Batch(images, batch.labels.to(self.device))
 
     def train(
-        self, data: Batch, recipe: TrainRecipe, students: Sequence[StudentStreams], checkpoints: Sequence[int], progress: Progress
+        self, data: Batch, recipe: TrainRecipe, students: Sequence[StudentStreams], checkpoints: Sequence[int], progress: StepCounter
     ) -> dict[int, list[Parameters]]:
         """Train students; under a common recipe every step shows exactly its batch size, whatever the set's size."""
         sampling: Sampling = "subset" if self.protocol.common is None else "cycle"
@@ -204,7 +204,7 @@ def validation_accuracy(
         raise ValueError(f"data set {dataset.spec.name} has no validation images under this split")
     trial = _open(distilled, dataset, protocol, seed, cache, device, "validate")
     data = trial.seen(decode_closed(distilled.parameterization))
-    lr, _, progress = _choose_lr(trial, data, Progress(0, None))
+    lr, _, progress = _choose_lr(trial, data, StepCounter(0, None))
     recipe = trial.recipe(lr)
     kept = trial.train(data, recipe, trial.streams, [recipe.steps], progress)
     return mean(accuracies(trial.network, kept, dataset.val, trial.space, device)[recipe.steps])
@@ -236,19 +236,19 @@ def network_name(protocol: Protocol, spec: Spec, own: str = "") -> str:
     return default_network(spec) if protocol.network == DEFAULT_NETWORK else protocol.network
 
 
-def _progress(trial: _Trial, on_progress: OnProgress | None) -> Progress:
+def _progress(trial: _Trial, on_progress: OnProgress | None) -> StepCounter:
     """Count the student-steps ahead: the learning rates that are tried, the students, and those of the 8-bit set."""
     runs = 2 * len(trial.streams)
     if (common := trial.protocol.common) is not None and trial.dataset.val is not None:
         runs += len(common.lr_grid) * _lr_students(trial, common)
-    return Progress(runs * trial.recipe().steps, on_progress)
+    return StepCounter(runs * trial.recipe().steps, on_progress)
 
 
 def _lr_students(trial: _Trial, common: CommonRecipe) -> int:
     return min(common.lr_students, len(trial.streams))
 
 
-def _choose_lr(trial: _Trial, data: Batch, progress: Progress) -> tuple[float | None, list[dict[str, Any]], Progress]:
+def _choose_lr(trial: _Trial, data: Batch, progress: StepCounter) -> tuple[float | None, list[dict[str, Any]], StepCounter]:
     """Return the learning rate of a common protocol with the best mean val accuracy, the smaller one of equals."""
     common = trial.protocol.common
     if common is None:

@@ -15,7 +15,7 @@ from ..nn.spaces import shared_space
 from ..nn.students import StudentStreams, train_students
 from ..space import Space
 from ..train_recipe import TrainRecipe
-from .evaluate import OnProgress, Progress, count_training, network_name
+from .evaluate import OnProgress, StepCounter, count_training, network_name
 from .protocol import FullDataRecipe, Protocol
 from .scores import accuracies, tabulate
 
@@ -73,7 +73,7 @@ def judge_full_data(
     # The streams keep the name that this line had in version 0.1, so that its numbers do not move.
     streams = [StudentStreams(("ceiling", dataset.spec.name, protocol.name, seed, repeat)) for repeat in range(count)]
     source = RealImages.of(dataset.spec, dataset.train, space, device)
-    progress = Progress(count * recipe.steps, on_progress)
+    progress = StepCounter(count * recipe.steps, on_progress)
     kept = train_students(network, source, recipe, streams, protocol.steps_at(recipe.steps), sampling="cycle", on_steps=progress)
     val = accuracies(network, kept, dataset.val, space, device)
     test_split = dataset.test()

@@ -23,6 +23,8 @@ from ..space import Space
 
 _LARGE = 1024  # numbers of an image from which on a whitening is kept
 _FILE = "space.safetensors"
+_BLOCK = 4096  # images that are floats at a time
+_LEAST_NORM = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +43,13 @@ class Standard(Space):
 
     @classmethod
     def fit(cls, train: Split) -> Self:
-        """Take mean and standard deviation of every channel over all training pixels."""
-        per_channel = train.images.transpose(0, 1).flatten(1).double() / 255.0
-        return cls(per_channel.mean(1).float(), per_channel.std(1, correction=0).clamp_min(1e-6).float())
+        """Take mean and standard deviation of every channel over all training pixels, exactly: a pixel has 256 values.
+
+        Counting them needs no copy of the images as floats.
+        """
+        moments = [_moments(train.images[:, channel]) for channel in range(train.images.shape[1])]
+        means, stds = (torch.tensor(column, dtype=torch.float64) for column in zip(*moments, strict=True))
+        return cls(means.float(), stds.clamp_min(1e-6).float())
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
@@ -89,10 +95,15 @@ class ZcaKip(Space):
         """Fit on training images; d = 3072 takes about ten seconds of one core."""
         dimension = train.images[0].numel()
         moment = torch.zeros(dimension, dimension, dtype=torch.float64)
-        for start in range(0, len(train), 4096):
-            block = _unit_rows(train.images[start : start + 4096].double().flatten(1) / 255.0)
-            moment.addmm_(block.T, block)
-        values, vectors = torch.linalg.eigh(moment / len(train))
+        for images in train.images.split(_BLOCK):
+            # ``_unit_rows``, but in place: in float64 a block of CIFAR-10 is as large as the moment.
+            rows = images.flatten(1).double().div_(255.0)
+            rows.sub_(rows.mean(1, keepdim=True))
+            rows.div_(rows.norm(dim=1, keepdim=True).clamp_min_(_LEAST_NORM))
+            moment.addmm_(rows.T, rows)
+            del rows  # before the next block is made
+        values, vectors = torch.linalg.eigh(moment.div_(len(train)))
+        del moment
         values = values.clamp_min(0.0) + (0.1 * values.mean()).clamp_min(1e-12)  # never zero, even if all images are constant
         whiten = (vectors * values.rsqrt()) @ vectors.T
         unwhiten = (vectors * values.sqrt()) @ vectors.T
@@ -119,7 +130,19 @@ class ZcaKip(Space):
 def _unit_rows(rows: Tensor) -> Tensor:
     """Subtract each row's mean and divide by its norm; a constant row becomes zero, not NaN."""
     centred = rows - rows.mean(1, keepdim=True)
-    return centred / centred.norm(dim=1, keepdim=True).clamp_min(1e-8)
+    return centred / centred.norm(dim=1, keepdim=True).clamp_min(_LEAST_NORM)
+
+
+def _moments(channel: Tensor) -> tuple[float, float]:
+    """Return mean and standard deviation of (n, h, w) uint8 pixels on the scale from 0 to 1."""
+    counts = torch.zeros(256, dtype=torch.int64)
+    for pixels in channel.split(_BLOCK):
+        counts += torch.bincount(pixels.flatten(), minlength=256)
+    count, total, squares = channel.numel(), 0, 0
+    for value, number in enumerate(counts.tolist()):
+        total, squares = total + value * number, squares + value * value * number
+    # In whole numbers, so that the difference of two large ones is exact.
+    return total / (255 * count), math.sqrt(count * squares - total * total) / (255 * count)
 
 
 SPACES: dict[str, type[Space]] = {"standard": Standard, "zca_kip": ZcaKip}

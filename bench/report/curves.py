@@ -10,7 +10,7 @@ from typing import Any
 from .marks import marks_of, missing
 from .numbers import code, count, escape, interval, markdown_table, plain, points
 from .ranking import gain_over_random
-from .rows import Estimate, Row
+from .rows import MeanAccuracy, Row
 from .sections import Section
 
 #: A stable interface: scripts read these columns by name.
@@ -88,7 +88,7 @@ def _accuracies(row: Row) -> dict[str, Any]:
     }
 
 
-def _mean(estimate: Estimate | None) -> float | None:
+def _mean(estimate: MeanAccuracy | None) -> float | None:
     return estimate.mean if estimate else None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from .rows import Estimate
+from .rows import MeanAccuracy
 
 DASH = "—"
 
@@ -18,7 +18,7 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.1f}"
 
 
-def interval(estimate: Estimate | None) -> str:
+def interval(estimate: MeanAccuracy | None) -> str:
     """Write ``61.2 ± 1.3`` in percent; nothing for a score that is absent."""
     if estimate is None:
         return ""
@@ -59,7 +59,7 @@ def budget_name(pixels: int, ipc: float | None) -> str:
     return f"{pixels:,} px" if ipc is None else f"{plain(ipc)} IPC ({pixels:,} px)"
 
 
-def size_of(estimate: Estimate) -> str:
+def size_of(estimate: MeanAccuracy) -> str:
     """Write ``3 × 5``: distillations x students."""
     return f"{estimate.n_distil} × {'?' if estimate.n_students is None else estimate.n_students}"
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..record import Kind, Record
-from .statistics import mean, t_half_width
+from ..record import Kind, Record, mean
+from .statistics import t_half_width
 
 #: The status of a row without any score is that of its worst record, in this order.
 _WORST_FIRST = ("failed", "oom", "timeout", "rejected", "interrupted", "refused", "ok")
@@ -19,7 +19,7 @@ _WIDTH = re.compile(r"(?P<arch>.+)-w(?P<width>\d+)")
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MeanAccuracy:
     """A mean accuracy with its 95 % interval.
 
     Attributes:
@@ -111,11 +111,11 @@ class Row:
         return {record.cell.seed: mean(record.scores["final"]["test"]) for record in self.scored}
 
     @cached_property
-    def final(self) -> Estimate | None:
+    def final(self) -> MeanAccuracy | None:
         """The accuracy on which tables rank."""
         return self.estimate("final", "test")
 
-    def estimate(self, *path: str) -> Estimate | None:
+    def estimate(self, *path: str) -> MeanAccuracy | None:
         """Summarise the list of single accuracies at ``path`` of the scores, e.g. ``("final_8bit", "test")``.
 
         With one seed the interval is that over its students, which leaves out the spread between distillations; such
@@ -126,7 +126,7 @@ class Row:
             return None
         counts = {len(values) for values in students}
         means = [mean(values) for values in students]
-        return Estimate(
+        return MeanAccuracy(
             mean=mean(means),
             half_width=t_half_width(means if len(means) > 1 else students[0]),
             n_distil=len(means),

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 from scipy.special import stdtr, stdtrit
 
+from ..record import mean
+
 CONFIDENCE = 0.95
 LEVEL = 1.0 - CONFIDENCE
 
@@ -20,11 +22,6 @@ MIN_SEEDS = 3
 
 #: Spreads below this are rounding of sums, not variation of an accuracy.
 _ROUNDING = 1e-12
-
-
-def mean(values: Sequence[float]) -> float:
-    """Return the mean; the sum is exactly rounded, so the order of ``values`` does not matter."""
-    return math.fsum(values) / len(values)
 
 
 def standard_error(values: Sequence[float]) -> float:

@@ -22,13 +22,13 @@ def parse_size(text: str, name: str) -> tuple[int, int] | None:
     return int(height), int(width)
 
 
-def parse_overlap(text: str, name: str) -> tuple[float, float]:
+def parse_overlap(text: str | float, name: str) -> tuple[float, float]:
     """Read ``0.75x0.8`` (along the columns x along the rows), or one number for both.
 
     Raises:
         BenchError: the text is neither, or a number is not in [0, 1).
     """
-    first, cross, second = text.partition("x")
+    first, cross, second = str(text).partition("x")
     try:
         found = float(first), float(second if cross else first)
     except ValueError:

@@ -34,7 +34,7 @@ class PatchedPoster(Form):
     """
 
     patches: str = "auto"
-    overlap: str = "0.747x0.825"
+    overlap: str | float = "0.747x0.825"
     labels: PatchLabels = "fixed"
     label_cells: int = 1
     poster: str = "auto"

@@ -76,7 +76,7 @@ class Lowres(SeparateImages):
             return Full(labels=self.labels, init=self.init, feature_seeds=self.feature_seeds).plan(context)
         size = lowres_size(budget.pixels // spec.classes, spec.height, spec.width)
         if size is None:
-            return Refusal(f"form=lowres needs a pixel for each of {spec.classes} classes, the budget gives {budget.pixels}")
+            return Refusal(f"form=lowres needs {spec.classes} px on {spec.name}, one for each class, the budget gives {budget.pixels}")
         return self.planned(context, spec.classes, size, adapted="lowres")
 
 

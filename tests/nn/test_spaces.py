@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import torch
 
 from bench import BenchError, Dataset, Spec, Split
+from bench.nn import spaces
 from bench.nn.spaces import SPACES, Standard, ZcaKip, fit_space, needs_of_space, open_space, shared_space
 from bench.prerequisite import Need
 from bench.prerequisite_store import PrerequisiteStore, opener, resolve
@@ -29,6 +32,44 @@ def test_standard_against_numpy() -> None:
     space = Standard.fit(train)
     assert np.allclose(space.transform(train.unit_images()).numpy(), expected, atol=1e-5)
     torch.testing.assert_close(space.inverse(space.transform(train.unit_images())), train.unit_images(), rtol=1e-5, atol=1e-5)
+
+
+def test_standard_is_exact_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = noise(50, (3, 4, 5))
+    whole, whitened = Standard.fit(train), ZcaKip.fit(train)
+    monkeypatch.setattr(spaces, "_BLOCK", 7)
+    assert torch.equal(Standard.fit(train).mean, whole.mean)
+    assert torch.equal(Standard.fit(train).std, whole.std)
+    torch.testing.assert_close(ZcaKip.fit(train).whiten, whitened.whiten)
+    nearly_flat = torch.full((3000, 1, 8, 8), 255, dtype=torch.uint8)
+    nearly_flat[0, 0, 0, 0] = 254  # the variance is the difference of two numbers that agree to ten digits
+    pixels = nearly_flat.numpy().astype(np.float64) / 255
+    assert float(Standard.fit(Split(nearly_flat, torch.zeros(3000, dtype=torch.int64))).std) == pytest.approx(pixels.std(), rel=1e-6)
+
+
+MEMORY = """
+import resource
+import torch
+from bench import Split
+from bench.nn.spaces import SPACES
+
+torch.set_num_threads(1)
+pixel = torch.arange(3 * {side} * {side}, dtype=torch.uint8).view(1, 3, {side}, {side})
+count = 40_000_000 // {side}**2
+train = Split(pixel.expand(count, -1, -1, -1), torch.zeros(1, dtype=torch.int64).expand(count))  # takes no memory itself
+SPACES["{name}"].fit(Split(pixel, torch.zeros(1, dtype=torch.int64)))  # what the libraries take on first use
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+SPACES["{name}"].fit(train)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems count memory in other units")
+@pytest.mark.parametrize(("name", "side"), [("standard", 32), ("zca_kip", 8)])
+def test_fitting_makes_no_float_copy_of_the_images(name: str, side: int) -> None:
+    """As float32 these images take 480 MB, as float64 960 MB."""
+    done = subprocess.run([sys.executable, "-c", MEMORY.format(name=name, side=side)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 60
 
 
 def test_a_constant_channel_stays_finite() -> None:

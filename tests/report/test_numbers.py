@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.report.numbers import budget_name, code, count, duration, escape, interval, markdown_table, plain, points, superscript
-from bench.report.rows import Estimate
+from bench.report.rows import MeanAccuracy
 
 
 @pytest.mark.parametrize(
@@ -32,8 +32,8 @@ def test_plain(value, text):
 
 
 def test_interval():
-    assert interval(Estimate(0.6123, 0.0125, 3, 5)) == "61.2 ± 1.2"
-    assert interval(Estimate(0.6123, None, 1, 1)) == "61.2"
+    assert interval(MeanAccuracy(0.6123, 0.0125, 3, 5)) == "61.2 ± 1.2"
+    assert interval(MeanAccuracy(0.6123, None, 1, 1)) == "61.2"
     assert interval(None) == ""
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench import BenchError, Dataset, Need, Split
+from bench import Batch, BenchError, Dataset, Need, RealImages, Split
 from bench.nn.students import train_students
 from bench.prerequisite_store import PrerequisiteStore, ensure
 from bench.selection import features_need, read_features
@@ -44,7 +44,7 @@ def test_a_network_trained_on_some_images_has_features_of_all(digits, tmp_path, 
     seen = []
 
     def noted(network, data, *rest, **more):
-        seen.append(data.split.images)
+        seen.append(data.images)
         return train_students(network, data, *rest, **more)
 
     monkeypatch.setattr("bench.methods.prerequisites.features.train_students", noted)
@@ -56,14 +56,15 @@ def test_a_network_trained_on_some_images_has_features_of_all(digits, tmp_path, 
 
 def test_no_float_copy_of_the_training_images_is_made(digits, tmp_path, monkeypatch):
     sizes = []
-    plain = Split.unit_images
+    plain = RealImages.take
 
-    def counted(self: Split, index: torch.Tensor | None = None) -> torch.Tensor:
-        images = plain(self, index)
-        sizes.append(len(images))
-        return images
+    def counted(self: RealImages, index: torch.Tensor) -> Batch:
+        batch = plain(self, index)
+        sizes.append(len(batch.images))
+        return batch
 
-    monkeypatch.setattr(Split, "unit_images", counted)
+    monkeypatch.setattr(RealImages, "take", counted)
+    monkeypatch.setattr(Split, "unit_images", lambda *_: pytest.fail("a float copy of the training images"))
     features(Need("features", FEW), digits, tmp_path)
     assert 0 < max(sizes) <= 512 < len(digits.train)
 
