@@ -79,7 +79,12 @@ def test_settings_are_read_as_flags_are() -> None:
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [({"budget": 1}, "did you mean 'budgets'"), ({"seeds": 0}, "seeds needs"), ({"split": "test"}, "unknown split"), ({"network": "a b"}, "network")],
+    [
+        ({"budget": 1}, "did you mean 'budgets'"),
+        ({"seeds": 0}, "seeds needs"),
+        ({"split": "test"}, "unknown split"),
+        ({"network": "a b"}, "network"),
+    ],
 )
 def test_bad_settings_are_one_sentence(given: dict[str, Any], message: str) -> None:
     with pytest.raises(BenchError, match=message):
@@ -189,7 +194,7 @@ def test_a_set_is_judged_under_another_protocol_split_and_budget(swept: bench.Sw
 def test_a_set_with_more_labels_than_are_free_still_fits_the_budget_it_uses(digits: Dataset) -> None:
     stored = Images(digits.spec, 40, size=(4, 4), labels="soft")
     picked = torch.arange(40)
-    stored.write(digits.train.unit_images(picked), torch.eye(10)[digits.train.labels[picked]])
+    stored.write(digits.train.unit_images(picked), digits.train.labels[picked])
     judgement = bench.judge_set(DistilledSet(digits.spec, stored, TrainRecipe(steps=2), coordinates="rgb"), "digits", students=1)
     # 640 numbers of images; of 400 label numbers 10 are free per full image that fits, which is 14 images in 900 pixels.
     assert judgement.audit["pixels"] == 900
