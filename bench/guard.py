@@ -1,9 +1,10 @@
 """Keeps code that must be closed from opening files or the network, and remembers every attempt.
 
 While a method distils, the files of its data set are out of reach: the training images were loaded before, and nothing
-else of them is its business. While a set decodes, every file but program text is out of reach, and so is the network.
-The guard sits on Python's audit events, which no Python code can switch off. It stops mistakes and cheats written in
-Python; a hostile plugin with native code needs the operating system's own walls (see docs/protocols.md).
+else of them is its business; what cells share can be read and not be changed. While a set decodes, every file but
+program text is out of reach, and so is the network. The guard sits on Python's audit events, which no Python code can
+switch off. It stops mistakes and cheats written in Python; a hostile plugin with native code needs the operating
+system's own walls (see docs/protocols.md).
 """
 
 from __future__ import annotations
@@ -16,6 +17,19 @@ from pathlib import Path
 
 _PROGRAM_TEXT = (".py", ".pyc", ".so", ".pyd", ".dylib")
 _NETWORK_EVENTS = frozenset(("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto"))
+#: What changes a file or folder without opening it, and how many of its arguments are paths.
+_CHANGES = {
+    "os.chmod": 1,
+    "os.link": 2,
+    "os.mkdir": 1,
+    "os.remove": 1,
+    "os.rename": 2,
+    "os.rmdir": 1,
+    "os.symlink": 2,
+    "os.truncate": 1,
+    "shutil.rmtree": 1,
+}
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _PROGRAM_EVENTS = frozenset(("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty"))
 
 
@@ -30,11 +44,14 @@ class _Guard:
         self.installed = False
         self.closed_files: frozenset[str] = frozenset()
         self.open_files: frozenset[str] = frozenset()
+        self.read_only: frozenset[str] = frozenset()
         self.only_program_text = False
         self.no_network = False
         self.violations: list[str] = []
 
     def hook(self, event: str, args: tuple[object, ...]) -> None:
+        if self.read_only:
+            self.check_change(event, args)
         if event in ("open", "os.rename", "os.link") and (self.closed_files or self.only_program_text):
             self.check_open(args[0])  # a file that is renamed or linked could be opened under its other name
         elif self.no_network and event in _NETWORK_EVENTS:
@@ -50,6 +67,18 @@ class _Guard:
         harmless = path.startswith(("/proc/", "/sys/", "/dev/")) or (_is_program_text(path) and _python_reads())
         if path in self.closed_files or (self.only_program_text and not harmless and path not in self.open_files):
             self.refuse(f"opened {path}")
+
+    def check_change(self, event: str, args: tuple[object, ...]) -> None:
+        if event == "open":
+            flags = args[2] if len(args) > 2 else 0
+            paths = args[:1] if isinstance(flags, int) and flags & _WRITES else ()
+        else:
+            paths = args[: _CHANGES.get(event, 0)]
+        for target in paths:
+            if isinstance(target, (str, bytes, os.PathLike)):
+                path = os.path.realpath(os.fsdecode(target))
+                if any(path == folder or path.startswith(folder + os.sep) for folder in self.read_only):
+                    self.refuse(f"changed {path}")
 
     def refuse(self, what: str) -> None:
         self.violations.append(what)
@@ -72,7 +101,12 @@ def _python_reads() -> bool:
 
 @contextmanager
 def guarded(
-    closed_files: Iterable[Path] = (), *, only_program_text: bool = False, no_network: bool = False, open_files: Iterable[Path] = ()
+    closed_files: Iterable[Path] = (),
+    *,
+    only_program_text: bool = False,
+    no_network: bool = False,
+    open_files: Iterable[Path] = (),
+    read_only: Iterable[Path] = (),
 ) -> Iterator[list[str]]:
     """Close files (and the network) to the code inside; yields the growing list of attempts, caught or not.
 
@@ -84,20 +118,26 @@ def guarded(
             import them, and refuse to start programs.
         no_network: refuse sockets.
         open_files: exceptions to ``only_program_text``, e.g. the files of the set that is being read.
+        read_only: folders in which nothing may be written, renamed or removed, e.g. what cells share.
     """
     if not _GUARD.installed:
         sys.addaudithook(_GUARD.hook)
         _GUARD.installed = True
-    before = (_GUARD.closed_files, _GUARD.open_files, _GUARD.only_program_text, _GUARD.no_network, _GUARD.violations)
+    before = dict(vars(_GUARD))
     violations: list[str] = []
     _GUARD.violations = violations
     _GUARD.no_network |= no_network
-    excepted = frozenset(os.path.realpath(path) for path in open_files)
+    excepted = _real(open_files)
     _GUARD.open_files = _GUARD.open_files & excepted if _GUARD.only_program_text else excepted
     _GUARD.only_program_text |= only_program_text
-    _GUARD.closed_files |= frozenset(os.path.realpath(path) for path in closed_files)
+    _GUARD.closed_files |= _real(closed_files)
+    _GUARD.read_only |= _real(read_only)
     try:
         yield violations
     finally:
-        before[-1].extend(violations)
-        _GUARD.closed_files, _GUARD.open_files, _GUARD.only_program_text, _GUARD.no_network, _GUARD.violations = before
+        before["violations"].extend(violations)
+        vars(_GUARD).update(before)
+
+
+def _real(paths: Iterable[Path]) -> frozenset[str]:
+    return frozenset(os.path.realpath(path) for path in paths)

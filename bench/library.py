@@ -169,6 +169,7 @@ class _Sweep:
         environment = run.make_environment(self.settings, device)
         run.write_unrun(plan, self.store, environment)
         jobs = run.make_jobs(plan, self.store, self.settings, environment, estimates)
+        self._warn(run.damaged_prerequisites(jobs, self.store))
         if not jobs:
             return True
         recorder = run.Recorder(self.store, {planned.key: planned for planned in plan.pending()}, environment, self.listener)

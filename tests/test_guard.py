@@ -112,6 +112,43 @@ def test_an_inner_guard_opens_nothing(secret: Path, tmp_path: Path) -> None:
     assert outer == inner
 
 
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "write": lambda file: file.write_text("mine"),
+    "append": lambda file: file.open("a").close(),
+    "update": lambda file: file.open("r+b").close(),
+    "os.open": lambda file: os.open(file, os.O_WRONLY),
+    "a new file": lambda file: (file.parent / "new").touch(),
+    "a new folder": lambda file: (file.parent / "new").mkdir(),
+    "remove": lambda file: file.unlink(),
+    "remove the folder": lambda file: shutil.rmtree(file.parent),
+    "rename": lambda file: file.rename(file.parents[1] / "elsewhere"),
+    "replace": lambda file: os.replace(file.parents[1] / "other", file),
+    "link": lambda file: os.link(file, file.parents[1] / "link"),
+    "permissions": lambda file: file.chmod(0o666),
+    "cut": lambda file: os.truncate(file, 0),
+    "a detour": lambda file: (file.parents[1] / "alias" / file.name).write_text("mine"),
+}
+
+
+@pytest.mark.parametrize("way", CHANGES.values(), ids=CHANGES)
+def test_a_read_only_folder_is_read_and_not_changed(tmp_path: Path, way: Callable[[Path], object]) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    (folder / "file").write_text("theirs")
+    (tmp_path / "other").write_text("mine")
+    (tmp_path / "alias").symlink_to(folder)
+    with guarded(read_only=[folder]) as violations:
+        assert (folder / "file").read_text() == "theirs"
+        (tmp_path / "shared-by-name-only").write_text("mine")
+        assert violations == []
+        with pytest.raises(ForbiddenAccess):
+            way(folder / "file")
+    assert len(violations) == 1
+    assert violations[0].startswith(f"changed {folder}")
+    assert [(file.name, file.read_text()) for file in folder.iterdir()] == [("file", "theirs")]
+    (folder / "file").write_text("after the guard it is open again")
+
+
 def test_the_guard_ends_with_an_error_inside(secret: Path) -> None:
     with pytest.raises(KeyError), guarded([secret], only_program_text=True, no_network=True):
         raise KeyError

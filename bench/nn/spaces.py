@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -201,7 +202,11 @@ def shared_space(name: str, dataset: Dataset, folder: Path | None) -> Space:
     """
     if folder is None or not _is_shared(name, dataset.spec.shape):
         return fit_space(name, dataset.train)
-    return _read_space(name, ensure(_need(name), dataset, PrerequisiteStore(folder)).path)
+    store = PrerequisiteStore(folder)
+    space = _read_space(name, ensure(_need(name), dataset, store).path)
+    for damage in store.warnings:
+        warnings.warn(damage, RuntimeWarning, stacklevel=2)
+    return space
 
 
 @PREREQUISITES.register("space")

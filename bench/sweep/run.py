@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..errors import BenchError
+from ..prerequisite_store import PrerequisiteStore
 from ..record import Cell, Record, Status
 from .planning.estimate import Estimate
 from .planning.plan import Plan, PlannedCell
@@ -137,6 +138,15 @@ def _prerequisite_job(needed: Mapping[str, Any], cell: Cell, base: Payload) -> J
     """Return the job that builds what a cell needs, or finds it built."""
     about = {**needed, "dataset": cell.dataset, "split": cell.split, "data_hash": cell.data_hash}
     return Job(needed["key"], ("prerequisite",), replace(base, key=needed["key"], prerequisite=about))
+
+
+def damaged_prerequisites(jobs: Sequence[Job], store: Store) -> list[str]:
+    """Return a warning for every prerequisite of a run that is on disk and damaged; its job builds it anew."""
+    built = PrerequisiteStore(store.prerequisites)
+    for job in jobs:
+        if job.payload.prerequisite:
+            built.find(job.key)
+    return built.warnings
 
 
 def run_jobs(jobs: list[Job], recorder: Recorder, executor: Executor) -> bool:

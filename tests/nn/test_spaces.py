@@ -182,7 +182,9 @@ def test_a_damaged_whitening_is_fitted_anew(tmp_path: Path) -> None:
     [file] = tmp_path.glob("*/space.safetensors")
     file.chmod(0o644)
     file.write_bytes(file.read_bytes()[:-8])
-    assert torch.equal(shared_space("zca_kip", dataset, tmp_path).tensors()["whiten"], ZcaKip.fit(dataset.train).whiten)
+    with pytest.warns(RuntimeWarning, match="space.safetensors is not what was written"):
+        again = shared_space("zca_kip", dataset, tmp_path)
+    assert torch.equal(again.tensors()["whiten"], ZcaKip.fit(dataset.train).whiten)
 
 
 def test_an_announced_space_of_an_unknown_name_is_refused() -> None:

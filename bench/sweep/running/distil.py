@@ -78,7 +78,7 @@ def _distil(payload: Payload, opened: Opened, report: Report) -> dict[str, Any]:
         score=validator.score if validator else None,
     )
     try:
-        with guarded(dataset.files) as violations:
+        with guarded(dataset.files, read_only=[store.prerequisites]) as violations:
             try:
                 distilled = method.distill(task)
             finally:

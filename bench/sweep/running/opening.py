@@ -55,13 +55,23 @@ def open_cell(payload: Payload) -> Opened:
     cell = payload.cell
     if cell is None:
         raise ValueError(f"the payload of {payload.key} holds no cell")
-    discover(payload.plugins)
-    options = DataOptions(Path(payload.data), download=False)
-    dataset = load_dataset(cell.dataset, cast(SplitName, cell.split), options)
-    if dataset.fingerprint() != cell.data_hash:
-        raise BenchError(f"the files of data set '{cell.dataset}' changed after the run was planned; start it again")
+    dataset, options = open_dataset(payload, cell.dataset, cell.split, cell.data_hash)
     protocol = Protocol.from_json(cell.protocol)
     return Opened(cell, dataset, options, Store(Path(payload.out)), protocol, take_device(payload.device))
+
+
+def open_dataset(payload: Payload, name: str, split: str, data_hash: str) -> tuple[Dataset, DataOptions]:
+    """Import the plugins and open a data set, which must be the one that was planned.
+
+    Raises:
+        BenchError: its files changed since.
+    """
+    discover(payload.plugins)
+    options = DataOptions(Path(payload.data), download=False)
+    dataset = load_dataset(name, cast(SplitName, split), options)
+    if dataset.fingerprint() != data_hash:
+        raise BenchError(f"the files of data set '{name}' changed after the run was planned; start it again")
+    return dataset, options
 
 
 def take_device(name: str) -> torch.device:
