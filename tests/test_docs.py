@@ -183,6 +183,18 @@ def test_without_its_files_the_example_on_real_images_is_one_sentence(tmp_path: 
     assert "train-images-idx3-ubyte" in done.stderr
 
 
+def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
+    (source,) = blocks(README, "python")
+    assert len([line for line in source.splitlines() if line]) <= 10
+    (tmp_path / "notebook.py").write_text(source, encoding="utf-8")
+    command = [sys.executable, "notebook.py"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "budget_px" in done.stdout
+    assert (tmp_path / "from-python" / "leaderboard.md").is_file()
+
+
 @pytest.mark.slow
 def test_the_method_of_the_page_runs(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "add-a-method.md").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from registries import restored_registries
 from bench import BenchError, registry
 from bench.cli import main
 from bench.cli.arguments import COMMANDS, parser_for
-from bench.cli.scaffold import new_method
+from bench.cli.scaffold import new_plugin
 from bench.record import Cell, Record
 from bench.sweep.readers import READERS
 from bench.sweep.store import Store
@@ -103,9 +103,11 @@ WRONG = {
     "no such cell": (["show", "0000", "--out", "not-there"], "no record"),
     "unknown method": (["--methods", "ranbom"], "did you mean 'random'"),
     "unknown data set": (["--methods", "random", "--datasets", "digit"], "did you mean 'digits'"),
-    "unknown field": (["--methods", "random[imges=lowres]"], "did you mean 'images'"),
-    "unknown field in --set": (["--methods", "random", "--set", "random.imges=lowres"], "did you mean 'images'"),
+    "unknown field": (["--methods", "random[fomr=lowres]"], "did you mean 'form'"),
+    "unknown field in --set": (["--methods", "random", "--set", "random.fomr=lowres"], "did you mean 'form'"),
     "unknown protocol": (["--methods", "random", "--protocol", "nativ-v1"], "did you mean 'native-v1'"),
+    "a network of that name cannot be": (["--network", "ConvNet 3"], "--network"),
+    "no such network": (["--methods", "random", "--network", "convnet"], "convnet-d<depth>-w<width>"),
     "unknown method in --force": (["--methods", "random", "--force", "ranbom"], "did you mean 'random'"),
     "less than a pixel": (["--methods", "random", "--budgets", "0.0001"], "gives no pixel"),
     "a data set that is not there": (["--methods", "random", "--datasets", "cifar10", "--offline"], "cifar10"),
@@ -222,22 +224,39 @@ def test_list_shows_what_there_is(forget: None, capsys: Words) -> None:
         assert name in text
 
 
-def test_a_new_method_runs_at_once(forget: None, tmp_path: Path, capsys: Words) -> None:
-    assert main(["new", "method", "my_method", "--into", str(tmp_path / "mine")]) == 0
-    file = tmp_path / "mine" / "my_method.py"
+@pytest.mark.parametrize(
+    ("kind", "methods", "changes", "statuses"),
+    [
+        ("method", "mine", "mine.student_steps=4", ["ok", "refused"]),
+        ("objective", "rat_bptt[objective=mine]", "rat_bptt.outer_iterations=2", ["ok", "ok"]),
+        ("form", "random[form=mine]", "random.student_steps=4", ["ok", "ok"]),
+    ],
+)
+def test_a_new_plugin_runs_at_once(
+    kind: str, methods: str, changes: str, statuses: list[str], forget: None, tmp_path: Path, capsys: Words
+) -> None:
+    assert main(["new", kind, "mine", "--into", str(tmp_path / "mine")]) == 0
+    file = tmp_path / "mine" / "mine.py"
     assert f"wrote {file}" in capsys.readouterr().out
-    flags = ["--plugin", str(file), "--methods", "my_method", "--budgets", "0.3,1", "--seeds", "1", "--students", "1", "--no-reference"]
-    assert main([*flags, "--set", "my_method.student_steps=4", "--out", str(tmp_path / "out")]) == 0
+    flags = ["--plugin", str(file), "--methods", methods, "--budgets", "0.3,1", "--seeds", "1", "--students", "1", "--no-reference"]
+    assert main([*flags, "--set", changes, "--out", str(tmp_path / "out")]) == 0
     found = list(Store(tmp_path / "out").read_all()[0].values())
-    assert [record.status for record in found] == ["ok", "ok"]
-    assert sorted(record.cell.adapted for record in found) == ["", "lowres"]
-    assert main(["new", "method", "my_method", "--into", str(tmp_path / "mine")]) == 2
+    assert sorted(record.status for record in found) == statuses
+    assert main(["new", kind, "mine", "--into", str(tmp_path / "mine")]) == 2
+
+
+def test_a_new_data_set_says_which_files_it_wants(forget: None, tmp_path: Path, capsys: Words) -> None:
+    assert main(["new", "dataset", "mine", "--into", str(tmp_path)]) == 0
+    capsys.readouterr()
+    flags = ["--plugin", str(tmp_path / "mine.py"), "--datasets", "mine", "--data-root", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main(flags) == 2
+    assert f"put its arrays into {tmp_path / 'mine'}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["9lives", "Upper", "with-dash", "class", "", "a b", "../up"])
 def test_names_that_cannot_be_methods(name: str, plugins: None, tmp_path: Path) -> None:
     with pytest.raises(BenchError):
-        new_method(name, tmp_path)
+        new_plugin("method", name, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
