@@ -15,7 +15,7 @@ from torch import Tensor
 from .budget import Budget
 from .data import Spec, Split
 from .distilled import DistilledSet
-from .prerequisite import Need
+from .prerequisite import Need, unannounced
 from .seeding import stream
 from .space import Space
 
@@ -58,7 +58,7 @@ class Resolution:
 
 
 def _nothing_there(need: Need) -> Path:
-    raise LookupError(f"prerequisite '{need.name}' was not announced; name it in Resolution.needs")
+    raise unannounced(need)
 
 
 @dataclass(frozen=True)

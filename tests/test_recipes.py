@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import METHODS, BenchError
+from bench import METHODS, BenchError, DistilledSet, Method, Task
 from bench.recipes import check_fields, load_rules, read_yaml, recipe_file, resolve_recipe
 
 
@@ -75,7 +75,7 @@ def test_broken_yaml_names_the_file_and_the_line(text: str, complaint: str) -> N
 
 
 @dataclass(frozen=True)
-class Toy:
+class Toy(Method):
     """A method as far as recipes are concerned."""
 
     window: int = 10
@@ -84,6 +84,10 @@ class Toy:
     poster: tuple[int, int] | None = None
     learn: bool = False
     name: ClassVar[str] = "toy"
+    reference: ClassVar[str] = "none"
+
+    def distill(self, task: Task) -> DistilledSet:
+        raise NotImplementedError
 
 
 @pytest.fixture
@@ -94,7 +98,7 @@ def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     Path(module.__file__).write_text("")
     monkeypatch.setitem(sys.modules, "toy_of_a_test", module)
     monkeypatch.setattr(Toy, "__module__", "toy_of_a_test")
-    vars(module).update(Toy=Toy, Literal=Literal, ClassVar=ClassVar)  # the names its annotations use
+    vars(module).update(Toy=Toy, Literal=Literal, ClassVar=ClassVar, Task=Task, DistilledSet=DistilledSet)  # the names its annotations use
 
     def write(text: str) -> None:
         (tmp_path / "toy_of_a_test.yaml").write_text(text)

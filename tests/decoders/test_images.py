@@ -70,5 +70,6 @@ def test_projecting_keeps_targets_non_negative_and_leaves_pixels_alone():
         for tensor in stored.trained().values():
             tensor.fill_(-1.0)
     stored.project()
-    assert float(stored.decode().labels.max()) == 0.0
-    assert float(stored.decode().images.max()) == -1.0
+    batch = stored.decode()
+    assert float(batch.labels.detach().max()) == 0.0
+    assert float(batch.images.detach().max()) == -1.0

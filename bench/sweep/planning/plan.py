@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import torch
-
 from ...budget import BudgetRequest
 from ...data import DataOptions, Dataset, SplitName, default_data_root, load_dataset
 from ...errors import BenchError, unknown_name
@@ -190,15 +188,15 @@ class Planner:
             budget = BudgetRequest.parse(text).resolve(spec.classes, spec.height, spec.width)
             for kind, selection in wanted:
                 for seed in self.settings.seeds:
-                    context = PlanContext(spec, budget, seed, find=partial(self._find, dataset))
+                    context = PlanContext(spec, budget, seed, find=partial(self._find, dataset, data_hash))
                     choice = self._choose(cast(Kind, kind), selection, context)
                     yield self._planned(choice, context, data_hash, protocol)
         if not self.settings.no_reference:
             yield self._full_data(dataset, data_hash, protocol)
 
-    def _find(self, dataset: Dataset, need: Need) -> Path:
+    def _find(self, dataset: Dataset, data_hash: str, need: Need) -> Path:
         """Return the folder of a prerequisite that planning looks into; it is built now if it is not there."""
-        return ensure(need, dataset, self.prerequisites, torch.device("cpu")).path
+        return ensure(need, dataset, self.prerequisites, data_hash=data_hash).path
 
     def _choose(self, kind: Kind, selection: Selection, context: PlanContext) -> _Choice:
         """Plan a method with each of its candidate parts in turn, until one is not refused."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import METHODS, Spec, registry
+from bench import METHODS, Resolution, Spec, registry
 from bench.record import Record
 from bench.sweep.planning.estimate import Estimate, Estimator, measure_flop_rate, readable, summary, total_seconds
 from bench.sweep.planning.plan import Plan, PlannedCell, Planner
@@ -56,7 +56,7 @@ def test_records_of_another_device_tell_nothing(make: Callable[..., Plan], tmp_p
 
 
 def test_arithmetic_counts_where_no_record_does(make: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(METHODS["toy_mean"], "estimate_flops", lambda self, spec, budget: 6e12)
+    monkeypatch.setattr(METHODS["toy_mean"], "plan", lambda self, context: Resolution(self, outer_steps=self.steps, flops=6e12))
     plan = make(effort=0.5)
     estimator = Estimator(plan, [], Store(tmp_path), "cpu")
     estimator._rates["toy"] = 1e9

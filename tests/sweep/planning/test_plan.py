@@ -136,7 +136,7 @@ def test_a_method_that_breaks_while_planned_fails_alone(make: Callable[..., Plan
     def broken(*_: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(METHODS["toy_mean"], "refuses", broken)
+    monkeypatch.setattr(METHODS["toy_mean"], "plan", broken)
     (planned,) = make().cells
     assert planned.state == "failed"
     assert "ZeroDivisionError: oops" in planned.reason
