@@ -255,7 +255,8 @@ class Task:
         >>> import torch
         >>> from bench import BudgetRequest, Spec, Split, Task
         >>> from bench.nn.spaces import fit_space
-        >>> spec, train = Spec("toy", 2, (1, 8, 8), ("one", "other")), Split(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]))
+        >>> spec = Spec("toy", 2, (1, 8, 8), ("one", "other"))
+        >>> train = Split(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]))
         >>> budget = BudgetRequest.parse("1").resolve(spec.classes, spec.height, spec.width)
         >>> task = Task(spec, train, budget, seed=0, key="test", open_space=lambda name: fit_space(name, train), effort=0.1)
         >>> task.steps(500), task.space("standard").name
