@@ -6,11 +6,14 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from bench.sweep.store import Store
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
+@pytest.mark.slow
 def test_two_runners_make_a_set_once(start: Start, tmp_path: Path) -> None:
     note = tmp_path / "note"
     flags = ("--methods", f"toy_mean[note={note},pause=2]", "--jobs", "1")  # eight seconds, in which both get to their cell
