@@ -25,6 +25,11 @@ class Need:
         name: registered name.
         config: plain JSON; the builder's fields that differ from their defaults.
         seed: which of several equal ones: two feature networks differ in their seed alone.
+
+    Example:
+        >>> from bench import Need
+        >>> Need("features", {"steps": 100}, seed=1)
+        Need(name='features', config={'steps': 100}, seed=1)
     """
 
     name: str
@@ -46,6 +51,15 @@ class Workshop:
         device: where to compute.
         find: returns the folder of another prerequisite that ``needs`` named.
         on_report: called with ``(step, total, scalars)``.
+
+    Example:
+        The suite makes one; a builder reads and writes like this.
+
+        >>> from bench import Workshop
+        >>> def build(workshop: Workshop) -> None:
+        ...     means = [workshop.train.unit_images(workshop.train.of_class(c)).mean() for c in range(workshop.spec.classes)]
+        ...     (workshop.folder / "means.txt").write_text(" ".join(f"{mean:.6f}" for mean in means))
+        ...     workshop.report(1, 1)
     """
 
     spec: Spec
@@ -72,6 +86,23 @@ class Prerequisite(ABC):
     Attributes:
         name: registered name.
         version: raised when the same config gives other files; it is part of the key.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> import torch
+        >>> from bench import Prerequisite, Workshop
+        >>> @dataclass(frozen=True)
+        ... class Directions(Prerequisite):
+        ...     name = "directions"
+        ...     count: int = 8
+        ...
+        ...     def build(self, workshop: Workshop) -> None:
+        ...         drawn = torch.randn(self.count, *workshop.spec.shape, generator=workshop.generator("directions"))
+        ...         torch.save(drawn, workshop.folder / "directions.pt")
+        >>> Directions().key(seed=0, data_hash="d") == Directions(8).key(seed=0, data_hash="d")
+        True
+        >>> Directions().key(seed=0, data_hash="d") == Directions().key(seed=1, data_hash="d")
+        False
     """
 
     name: ClassVar[str]

@@ -161,7 +161,7 @@ def test_no_file_is_no_rule(recipes: Any) -> None:
         ("- {when: {ipc: true}, set: {}, source: x}", "closed range"),
         ("- {set: {}, source: x, trials: many}", "trials must be a whole number"),
         ("- {set: {}, source: x, trials: -1}", "trials must be a whole number"),
-        ("- {set: {}, source: x}\n- {set: {windw: 1}, source: x}", "rule 2: Toy has no field 'windw'; did you mean 'window'"),
+        ("- {set: {}, source: x}\n- {set: {windw: 1}, source: x}", "rule 2: toy has no field 'windw'; did you mean 'window'"),
         ("- {set: {window: 1.5}, source: x}", "field 'window' cannot be 1.5"),
         ("- {set: {window: '5'}, source: x}", "field 'window' cannot be '5'"),
         ("- {set: {window: true}, source: x}", "field 'window' cannot be True"),
@@ -183,7 +183,7 @@ def test_mistakes_are_one_sentence(recipes: Any, text: str, complaint: str) -> N
 
 
 def test_overrides_are_checked_alike() -> None:
-    with pytest.raises(BenchError, match="--set: Toy has no field 'windo'; did you mean 'window'"):
+    with pytest.raises(BenchError, match="--set: toy has no field 'windo'; did you mean 'window'"):
         check_fields(Toy, {"windo": 3}, "--set")
 
 

@@ -7,7 +7,6 @@ import hashlib
 import importlib
 import inspect
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,8 @@ def code_hash(*parts: Any) -> str:
     Own files are all of a part's folder, or the one file of its module. Of the plugin folder and of the decoders,
     imported modules are followed.
     """
-    waiting = {(Path(inspect.getfile(part)).resolve(), part.__module__) for part in parts}
-    return _hash_of(tuple(sorted(waiting)))
-
-
-@cache
-def _hash_of(parts: tuple[tuple[Path, str], ...]) -> str:
     found: dict[Path, str] = {}
-    waiting = [own for file, module in parts for own in _own_files(file, module)]
+    waiting = [own for part in parts for own in _own_files(Path(inspect.getfile(part)).resolve(), part.__module__)]
     while waiting:
         file, module = waiting.pop()
         if file not in found:
@@ -51,23 +44,23 @@ def _own_files(file: Path, module: str) -> Iterator[tuple[Path, str]]:
 
 def _imported_parts(tree: ast.Module, file: Path, module: str) -> Iterator[tuple[Path, str]]:
     """Yield (file, module name) of the plugins' shared modules and of the decoders that ``tree`` imports."""
-    if not _followed(module):
-        return
-    for name in _imported_names(tree, module, file.name == "__init__.py"):
-        if not _followed(name) or (found := _file_of(name)) is None:
-            continue
-        yield found, name
+    for name in _imported_names(tree, module, file.name == "__init__.py") if _followed(module) else ():
+        if _followed(name) and (found := _file_of(name, file, module)) is not None:
+            yield found, name
 
 
 def _followed(module: str) -> bool:
     return module.startswith(_FOLLOWED)
 
 
-def _file_of(module: str) -> Path | None:
-    """Return the file of a module of the suite, without importing it."""
-    package, _, rest = module.partition(".")[2].partition(".")
-    home = importlib.import_module(f"bench.{package}")
-    path = Path(home.__path__[0]).joinpath(*rest.split("."))
+def _file_of(name: str, file: Path, module: str) -> Path | None:
+    """Return the file of the module ``name``, without importing it; ``file`` is that of ``module``, which asks for it."""
+    package, _, rest = name.partition(".")[2].partition(".")
+    if module.split(".")[1] == package:
+        home = file.parents[module.count(".") - 2 + (file.name == "__init__.py")]
+    else:
+        home = Path(importlib.import_module(f"bench.{package}").__path__[0])
+    path = home.joinpath(*rest.split("."))
     for candidate in (path.with_suffix(".py"), path / "__init__.py"):
         if candidate.is_file():
             return candidate.resolve()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -118,6 +118,7 @@ class Planner:
     settings: RunSettings
     prerequisites: PrerequisiteStore
     download: bool = True
+    _hashes: dict[tuple[Any, ...], str] = field(default_factory=dict)
 
     def plan(self) -> Plan:
         """Resolve every cell.
@@ -290,7 +291,10 @@ class Planner:
 
     def _code_hash(self, method: Method, resolution: Resolution) -> str:
         """Hash the program text of the method, of its chosen parts, and of the prerequisites it needs."""
-        return code_hash(*method.code(), *(type(resolve(need)) for need in resolution.needs))
+        parts = (*method.code(), *(type(resolve(need)) for need in resolution.needs))
+        if parts not in self._hashes:
+            self._hashes[parts] = code_hash(*parts)
+        return self._hashes[parts]
 
 
 def distil_key(cell: Cell) -> str:
