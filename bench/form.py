@@ -35,6 +35,14 @@ class FormPlan:
         external: what is used from outside the training data, or empty.
         notes: sentences for the record.
         needs: prerequisites that ``build`` will open.
+
+    Example:
+        >>> from bench import FORMS, BudgetRequest, PlanContext, Spec, registry
+        >>> registry.discover()
+        >>> spec = Spec("toy", 2, (1, 8, 8), ("one", "other"))
+        >>> plan = FORMS["lowres"]().plan(PlanContext(spec, BudgetRequest.parse("0.5").resolve(2, 8, 8)))
+        >>> plan.images, plan.geometry, plan.adapted
+        (2, {'size': [5, 6], 'labels': 'order'}, 'lowres')
     """
 
     form: Form
@@ -60,6 +68,23 @@ class Form(ABC):
             selection of real images; ``real`` is the selection ``random``.
         feature_seeds: how many feature networks a selection that looks at features has; distillation seed s takes the
             network s modulo this number, so that a deterministic coreset has a spread.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from bench import BudgetRequest, Form, FormPlan, PlanContext, Refusal, Spec
+        >>> from bench.decoders.images import Images
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class OneEach(Form):
+        ...     name = "one_each"
+        ...     def plan(self, context):
+        ...         fits = context.budget.images >= context.spec.classes
+        ...         return FormPlan(self, context.spec.classes) if fits else Refusal("one image of every class does not fit")
+        ...     def empty(self, spec, plan):
+        ...         return Images(spec, plan.images)
+        >>> spec = Spec("toy", 2, (1, 8, 8), ("one", "other"))
+        >>> plan = OneEach().plan(PlanContext(spec, BudgetRequest.parse("1.5").resolve(2, 8, 8)))
+        >>> plan.images, OneEach().empty(spec, plan).pixels
+        (2, 128)
     """
 
     name: ClassVar[str]

@@ -45,6 +45,15 @@ class SweepResult:
         out: the folder of the results.
         finished: whether it came to its end.
         report: files of the report.
+
+    Example:
+        >>> from bench import run_sweep, settings
+        >>> small = settings(methods="random", budgets=[1, 2], seeds=1, no_reference=True)
+        >>> result = run_sweep(small, out="nowhere", dry_run=True)
+        >>> [planned.cell.title for planned in result.plan.cells], result.records
+        (['random digits 1 seed 0', 'random digits 2 seed 0'], {})
+        >>> result.exit_code, result.out.name
+        (0, 'nowhere')
     """
 
     plan: Plan

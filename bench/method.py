@@ -22,7 +22,13 @@ from .space import Space
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a method cannot do a data set or a budget, in one sentence that the tables show."""
+    """Why a method cannot do a data set or a budget, in one sentence that the tables show.
+
+    Example:
+        >>> from bench import Refusal
+        >>> Refusal("it keeps one full image of every class").reason
+        'it keeps one full image of every class'
+    """
 
     reason: str
 
@@ -43,6 +49,20 @@ class Resolution:
         presented_examples: how many images the set's own recipe shows one student, or ``None``.
         network: the student network the set is made for; empty is the data set's default.
         needs: prerequisites that ``distill`` will ask for; they are built before.
+
+    Example:
+        >>> from dataclasses import dataclass, replace
+        >>> from bench import BudgetRequest, Method, PlanContext, Resolution, Spec
+        >>> @dataclass(frozen=True)
+        ... class Blank(Method):
+        ...     name = "blank"
+        ...     images: int | None = None
+        ...     def distill(self, task): ...  # left out here
+        ...     def plan(self, context):
+        ...         return Resolution(replace(self, images=context.budget.images))
+        >>> context = PlanContext(Spec("toy", 2, (1, 8, 8), ("one", "other")), BudgetRequest.parse("3").resolve(2, 8, 8))
+        >>> Blank().plan(context).method.values()
+        {'images': 6}
     """
 
     method: Method
@@ -71,6 +91,13 @@ class PlanContext:
         seed: distillation seed.
         find: returns the folder of a prerequisite, which is built first where it is not there.
         optimised: whether an objective will move the numbers; told to forms.
+
+    Example:
+        >>> from bench import BudgetRequest, PlanContext, Spec
+        >>> spec = Spec("toy", 2, (1, 8, 8), ("one", "other"))
+        >>> context = PlanContext(spec, BudgetRequest.parse("0.5").resolve(spec.classes, spec.height, spec.width))
+        >>> context.budget.pixels, context.budget.images_per_class
+        (64, 0)
     """
 
     spec: Spec
@@ -118,6 +145,20 @@ class Method(ABC):
             and left out of the cell's key and with it of its random streams.
         aliases: other names of fields, e.g. ``{"images": "form"}``.
         axes: fields that choose parts (``form``, ``objective``); recipe rules may match on them.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from bench import DistilledSet, Method, Task, TrainRecipe
+        >>> from bench.decoders.images import Images
+        >>> @dataclass(frozen=True)
+        ... class Grey(Method):
+        ...     name, reference = "grey", "none (an example)"
+        ...     student_steps: int = 10
+        ...
+        ...     def distill(self, task: Task) -> DistilledSet:
+        ...         return DistilledSet(task.spec, Images(task.spec, task.spec.classes), TrainRecipe(steps=self.student_steps))
+        >>> Grey(student_steps=5).values(), Grey().identity()
+        ({'student_steps': 5}, {'method': 'grey', 'version': 1})
     """
 
     name: ClassVar[str]
@@ -207,6 +248,21 @@ class Task:
         on_checkpoint: keeps a dictionary of tensors from which ``distill`` can go on.
         resume_from: the last checkpoint of an interrupted run of this very cell, or ``None``.
         score: trains students on a set in another process and returns their mean validation accuracy.
+
+    Example:
+        The suite makes one; for a test of a method, make it by hand.
+
+        >>> import torch
+        >>> from bench import BudgetRequest, Spec, Split, Task
+        >>> from bench.nn.spaces import fit_space
+        >>> spec = Spec("toy", 2, (1, 8, 8), ("one", "other"))
+        >>> train = Split(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]))
+        >>> budget = BudgetRequest.parse("1").resolve(spec.classes, spec.height, spec.width)
+        >>> task = Task(spec, train, budget, seed=0, key="test", open_space=lambda name: fit_space(name, train), effort=0.1)
+        >>> task.steps(500), task.space("standard").name
+        (50, 'standard')
+        >>> torch.equal(torch.rand(3, generator=task.generator("a")), torch.rand(3, generator=task.generator("a")))
+        True
     """
 
     spec: Spec

@@ -26,6 +26,14 @@ class OuterGradient:
     Attributes:
         loss: for the progress display.
         gradients: name of a trained tensor -> gradient of its shape; a tensor that is not named stays as it is.
+
+    Example:
+        >>> from bench import OuterGradient, Spec
+        >>> from bench.decoders.images import Images
+        >>> stored = Images(Spec("toy", 2, (1, 8, 8), ("one", "other")), count=2)
+        >>> found = OuterGradient.of((stored.decode().images - 1).square().mean(), stored)
+        >>> found.loss, tuple(found.gradients["images"].shape)
+        (1.0, (2, 1, 8, 8))
     """
 
     loss: float
@@ -40,7 +48,20 @@ class OuterGradient:
 
 
 class Streams(Mapping[str, torch.Generator]):
-    """The named random streams of a run, drawn on step after step and kept in checkpoints."""
+    """The named random streams of a run, drawn on step after step and kept in checkpoints.
+
+    Example:
+        >>> import torch
+        >>> from types import SimpleNamespace
+        >>> from bench import Streams
+        >>> task = SimpleNamespace(generator=lambda name: torch.Generator().manual_seed(len(name)))  # a Task in a run
+        >>> streams = Streams(task, "network", "real")
+        >>> kept = streams.state()
+        >>> first = torch.rand(3, generator=streams["real"])
+        >>> streams.load(kept)
+        >>> torch.equal(torch.rand(3, generator=streams["real"]), first)
+        True
+    """
 
     def __init__(self, task: Task | None, *names: str) -> None:
         """Start every stream where the key of the cell says; without names there is nothing to start."""
@@ -73,6 +94,16 @@ class Run(ABC):
 
     Attributes:
         streams: random streams that go on from step to step; the suite keeps and restores them.
+
+    Example:
+        >>> from bench import OuterGradient, Run, Spec
+        >>> from bench.decoders.images import Images
+        >>> class TowardsGrey(Run):
+        ...     def gradient(self, stored, progress):
+        ...         return OuterGradient.of((stored.decode().images - 0.5).square().mean(), stored)
+        >>> stored = Images(Spec("toy", 2, (1, 8, 8), ("one", "other")), count=2)
+        >>> TowardsGrey().gradient(stored, progress=0.0).loss
+        0.25
     """
 
     streams: Streams = Streams(None)
@@ -110,6 +141,23 @@ class Objective(ABC):
         outer_defaults: defaults of the outer loop's fields (rates, schedule, clipping, steps) under this objective.
         student_defaults: the same for the student's fields.
         unkeyed: fields that choose how the gradient is computed and not which one.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from bench import Objective, OuterGradient, Run
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class Grey(Objective):
+        ...     name, reference, outer_defaults = "grey", "none (an example)", {"outer_lr": 0.1}
+        ...     level: float = 0.5
+        ...     def begin(self, task, student, steps):
+        ...         return GreyRun(self.level)
+        >>> class GreyRun(Run):
+        ...     def __init__(self, level):
+        ...         self.level = level
+        ...     def gradient(self, stored, progress):
+        ...         return OuterGradient.of((stored.decode().images - self.level).square().mean(), stored)
+        >>> Grey(level=0.2).begin(task=None, student=None, steps=100).level
+        0.2
     """
 
     name: ClassVar[str]

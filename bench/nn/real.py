@@ -22,6 +22,17 @@ class RealImages:
             100,000 images of Tiny-ImageNet become 5 GB), so none is ever held.
         labels: (n,) int64 on the CPU.
         space: fitted pixel space, on the device.
+
+    Example:
+        >>> import torch
+        >>> from bench import RealImages, Spec, Split
+        >>> from bench.nn.spaces import fit_space
+        >>> train = Split(torch.arange(256, dtype=torch.uint8).view(4, 1, 8, 8), torch.tensor([0, 1, 0, 1]))
+        >>> real = RealImages.of(Spec("toy", 2, (1, 8, 8), ("one", "other")), train, fit_space("standard", train), torch.device("cpu"))
+        >>> batch = real.draw_class(1, count=10, generator=torch.Generator().manual_seed(0))
+        >>> batch.labels
+        tensor([[0., 1.],
+                [0., 1.]])
     """
 
     spec: Spec

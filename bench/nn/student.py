@@ -29,6 +29,15 @@ class Student:
         student_steps: training steps of a judged student.
         student_batch: distilled images per step; 0 takes all.
         student_loss: ``cross_entropy`` on soft targets, or ``mse``, which centred labels need.
+
+    Example:
+        >>> from bench import Spec, Student
+        >>> spec = Spec("letters", 26, (1, 28, 28), tuple("abcdefghijklmnopqrstuvwxyz"), mirror=False)
+        >>> student = Student(student_lr=0.01, student_batch=50).settle(spec)
+        >>> student.space, student.network, student.augmentation
+        ('standard', 'convnet-d3-w128', 'rotate')
+        >>> student.batch(26), student.batch(260), student.recipe(260).lr
+        (26, 50, 0.01)
     """
 
     space: str = "auto"

@@ -14,7 +14,18 @@ if TYPE_CHECKING:
 
 
 class SweepListener:
-    """Hears how a sweep goes and says nothing; override the methods you care for."""
+    """Hears how a sweep goes and says nothing; override the methods you care for.
+
+    Example:
+        >>> from bench import SweepListener
+        >>> class Counter(SweepListener):
+        ...     def planned(self, plan, estimates, slots):
+        ...         print(len(plan.cells), "cells,", len(estimates), "to run")
+        >>> from bench import run_sweep, settings
+        >>> small = settings(methods="random", budgets=[1], seeds=2, no_reference=True)
+        >>> result = run_sweep(small, Counter(), out="nowhere", dry_run=True)
+        2 cells, 2 to run
+    """
 
     def warned(self, warning: str) -> None:
         """Something is odd, e.g. a record that cannot be read; the sweep goes on."""

@@ -34,6 +34,12 @@ class RunSettings:
         offline: never download.
         no_reference: leave out the forms of random selection and the full-data line.
         network: the student network of every row; empty for that of each set, or of the data set.
+
+    Example:
+        >>> from bench import settings
+        >>> wanted = settings(methods="random", budgets=[0.3, 1], seeds=2)
+        >>> wanted.budgets, wanted.seeds, wanted.protocol
+        (('0.3', '1'), (0, 1), 'native-v1')
     """
 
     methods: tuple[str, ...]

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from bench import BenchError
-from bench.nn.convnet import inductor as convnet_inductor
-from bench.nn.convnet import library as native
+from bench.nn.convnet import inductor, library
 from bench.nn.convnet.eager import EagerConvNet
 from bench.nn.convnet.inductor import InductorConvNet
 from bench.nn.convnet.native import NativeConvNet
@@ -106,7 +105,7 @@ def _automatic(network: nn.Module, device: torch.device, dtype: torch.dtype, pre
         return "generic"
     if not _no_kernels(device, dtype, precision):
         return "cpp"
-    if device.type == "cpu" and work >= _WORTH_COMPILING and not convnet_inductor.why_not(device):
+    if device.type == "cpu" and work >= _WORTH_COMPILING and not inductor.why_not(device):
         return "compile"
     return "eager" if network.width <= _EAGER_WIDTH or device.type != "cpu" else "generic"
 
@@ -123,7 +122,7 @@ def _refusal(name: str, network: nn.Module, device: torch.device, dtype: torch.d
         return f"engine {name} only does a ConvNet, found a {type(network).__name__}; use engine generic"
     reason = ""
     if name == "compile":
-        reason = convnet_inductor.why_not(device)
+        reason = inductor.why_not(device)
     elif name == "cpp":
         reason = _no_kernels(device, dtype, precision)
     return f"engine {name} cannot be used: {reason}" if reason else ""
@@ -133,4 +132,4 @@ def _no_kernels(device: torch.device, dtype: torch.dtype, precision: Precision) 
     if device.type != "cpu" or dtype not in (torch.float32, torch.float64) or precision != "float32":
         rounded = "" if precision == "float32" else f" rounded to {precision}"
         return f"the compiled kernels compute in float32 or float64 on the CPU, asked for {dtype}{rounded} on {device.type}"
-    return native.load()[1]
+    return library.load()[1]
