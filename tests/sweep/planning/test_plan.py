@@ -19,21 +19,6 @@ from bench.sweep.planning.selection import Selection
 from bench.sweep.readers import merge, parse_set
 from bench.sweep.store import Store
 
-TOY = str(Path(__file__).parents[1] / "plugins" / "toy.py")
-
-
-@pytest.fixture
-def make(forget_plugins: None, tmp_path: Path) -> Callable[..., Plan]:
-    registry.discover((TOY,))
-
-    def plan(**changes: object) -> Plan:
-        settings = replace(
-            merge({}, None), methods=("toy_mean",), datasets=("toy",), budgets=("1",), seeds=(0,), students=1, no_reference=True
-        )
-        return Planner(replace(settings, **changes), tmp_path / "cache").plan()  # type: ignore[arg-type]
-
-    return plan
-
 
 def keys(plan: Plan) -> list[str]:
     return [planned.key for planned in plan.cells]
