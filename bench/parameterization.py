@@ -77,10 +77,15 @@ class Parameterization(nn.Module, ABC):
     def slots(self) -> Tensor:
         """Return the class of every image that ``write`` takes, (n,) int64, equal classes together.
 
+        By default as many of every class as it decodes to.
+
         Raises:
-            NotImplementedError: nothing but noise can be written into it.
+            NotImplementedError: it decodes to more images of some classes than of others, and does not say which it takes.
         """
-        raise NotImplementedError(f"parameterization '{self.name}' does not say which images it can be filled with")
+        classes: int = self.spec.classes  # type: ignore[assignment, union-attr]
+        if len(self) % classes:
+            raise NotImplementedError(f"parameterization '{self.name}' does not say which images it can be filled with")
+        return torch.arange(classes).repeat_interleave(len(self) // classes)
 
     def trained(self) -> dict[str, Tensor]:
         """Return the stored tensors that an optimizer moves, by name."""

@@ -29,7 +29,7 @@ class Cell:
         split: ``dev`` or ``paper``.
         method: registered name; ``full-data`` for students trained on the full data.
         variant: the bracketed parameters as typed, without brackets, e.g. ``order=random``, or empty.
-        aliases: other variants that resolve to this very cell.
+        aliases: other labels that resolve to this very cell, e.g. ``rat_bptt[form=lowres]`` at one image per class.
         method_version: the method's version.
         code_hash: hash of the method's syntax trees without comments and docstrings; recorded, not keyed.
         fields: all hyper-parameters, resolved.

@@ -95,7 +95,7 @@ class Images(Parameterization):
     def slots(self) -> Tensor:
         """Return the classes of the images: the same number of each, or evenly spread ones where there are fewer images."""
         if len(self) % self.spec.classes == 0:
-            return torch.arange(self.spec.classes).repeat_interleave(len(self) // self.spec.classes)
+            return super().slots()
         return torch.arange(len(self)) * self.spec.classes // len(self)
 
     @torch.no_grad()

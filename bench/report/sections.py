@@ -111,7 +111,7 @@ class Section:
 def build_sections(records: Iterable[Record]) -> list[Section]:
     """Sort records into sections. The order of ``records`` does not matter."""
     unique = {record.key: record for record in sorted(records, key=_newness)}
-    newest_code = {record.cell.method: record.cell.code_hash for record in sorted(unique.values(), key=_newness)}
+    newest_code = {_code_of(record): record.cell.code_hash for record in sorted(unique.values(), key=_newness)}
     usual = _usual_networks(unique.values())
     groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in unique.values():
@@ -121,6 +121,12 @@ def build_sections(records: Iterable[Record]) -> list[Section]:
         _build_section(key, groups[key], _distinction(key, list(groups)), usual[key[:3]], newest_code)
         for key in sorted(groups, key=lambda key: (key[:-1], key[-1] != usual[key[:3]], key[-1]))
     ]
+
+
+def _code_of(record: Record) -> str:
+    """Say which code a code hash is of: the method, the parts it was made of, and the prerequisites they needed."""
+    cell = record.cell
+    return canonical_json([cell.method, cell.parts, sorted(str(needed.get("name")) for needed in cell.prerequisites)])
 
 
 def _newness(record: Record) -> tuple[str, str]:
@@ -196,22 +202,20 @@ def _row(records: list[Record], newest_code: Mapping[str, str]) -> Row:
         method=chosen[0].cell.method,
         variant=variants[0],
         records=chosen,
-        stale=any(record.cell.code_hash != newest_code[record.cell.method] for record in chosen),
+        stale=any(record.cell.code_hash != newest_code[_code_of(record)] for record in chosen),
     )
 
 
 def _with_copies(row: Row) -> list[Row]:
-    """Return a row and, for every other variant that resolves to the same cell, a copy under that name."""
+    """Return a row and, for every other name that resolves to the same cell, a copy under that name."""
     cells = [record.cell for record in row.records]
-    names = {cell.variant for cell in cells} | {_bare(alias, cell.method) for cell in cells for alias in cell.aliases}
-    return [row, *(replace(row, variant=name, same_as=row.label) for name in sorted(names - {row.variant}))]
+    names = {cell.label for cell in cells} | {alias for cell in cells for alias in cell.aliases}
+    return [row, *(_renamed(row, name) for name in sorted(names - {row.label}))]
 
 
-def _bare(alias: str, method: str) -> str:
-    """Take the method's name off an alias that is written in full."""
-    if alias == method:
-        return ""
-    return alias.removeprefix(f"{method}[").removesuffix("]") if alias.startswith(f"{method}[") else alias
+def _renamed(row: Row, label: str) -> Row:
+    method, _, variant = label.partition("[")
+    return replace(row, method=method, variant=variant.removesuffix("]"), same_as=row.label)
 
 
 def _lines(rows: Iterable[Row]) -> tuple[Line, ...]:

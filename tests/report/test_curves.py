@@ -73,7 +73,7 @@ def test_marks_stand_in_the_notes():
 
 
 def test_a_copy_names_its_original():
-    rows = {row["variant"]: row for row in rows_of(reference("lowres", [0.5, 0.6], aliases=["images=tiles"]))}
+    rows = {row["variant"]: row for row in rows_of(reference("lowres", [0.5, 0.6], aliases=["random[images=tiles]"]))}
     assert rows["images=tiles"]["notes"] == "same as random[images=lowres]"
     assert rows["images=tiles"]["accuracy"] == rows["images=lowres"]["accuracy"]
 

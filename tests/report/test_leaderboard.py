@@ -180,7 +180,7 @@ def test_notes_name_their_rows():
 
 
 def test_a_copy_is_shown_with_its_mark():
-    table = main_table(reference("lowres", BEST, aliases=["images=tiles"]))
+    table = main_table(reference("lowres", BEST, aliases=["random[images=tiles]"]))
     assert table["`random[images=tiles]`"] == ["**82.0 ± 5.0** (=)"]
 
 

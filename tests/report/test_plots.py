@@ -66,7 +66,7 @@ def test_single_seed_and_effort_are_said_above_the_plot():
 
 
 def test_a_line_that_is_only_a_copy_is_not_drawn_twice():
-    assert "random[images=tiles]" not in legend_of(reference("lowres", BEST, aliases=["images=tiles"]))
+    assert "random[images=tiles]" not in legend_of(reference("lowres", BEST, aliases=["random[images=tiles]"]))
 
 
 def test_the_shade_of_random_does_not_cover_budgets_without_a_random_form():

@@ -75,7 +75,7 @@ def test_references_take_part():
 def test_a_copy_under_another_name_is_tested_once():
     # Were the alias a rival of its own, Holm would divide by two and call the other row tied.
     behind = [0.80 - 0.0120, 0.82 - 0.0200, 0.84 - 0.0280]  # p = 0.049
-    assert bold([*seeds(BEST), *seeds(behind, "x", aliases=["again"])]) == {"podd": "best"}
+    assert bold([*seeds(BEST), *seeds(behind, "x", aliases=["podd[again]"])]) == {"podd": "best"}
     assert bold([*seeds(BEST), *seeds(behind, "x"), *seeds(behind, "y")]) == {"podd": "best", "x": "tied", "y": "tied"}
 
 
@@ -101,6 +101,6 @@ def test_no_gain_without_a_reference_at_the_same_budget():
 
 
 def test_the_strongest_reference_gains_nothing_over_itself():
-    (section,) = build_sections(reference("tiles", [0.4, 0.5], aliases=["images=lowres"]))
+    (section,) = build_sections(reference("tiles", [0.4, 0.5], aliases=["random[images=lowres]"]))
     gains = [gain_over_random(section, row) for row in section.rows()]
     assert [(gain.difference, gain.half_width) for gain in gains] == [(0.0, None), (0.0, None)]

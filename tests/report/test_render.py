@@ -21,7 +21,7 @@ def records() -> list[Record]:
         *seeds([0.8, 0.82, 0.84]),
         *seeds([0.6, 0.62, 0.64], ipc=0.3),
         *seeds([0.7], "rat_bptt", effort=0.01, tuned=False, notes=["a note"]),
-        *reference("lowres", [0.5, 0.51, 0.52], aliases=["images=tiles", "images=mosaic"]),
+        *reference("lowres", [0.5, 0.51, 0.52], aliases=["random[images=tiles]", "random[images=mosaic]"]),
         *reference("tiles", [0.3, 0.31, 0.32], ipc=0.3),
         make_record(status="failed", reason="it broke", cell=make_cell("mtt", seed=1)),
         make_record(status="refused", reason="needs whole images", cell=make_cell("mtt", ipc=0.3)),

@@ -109,7 +109,7 @@ def test_lines_are_ordered_by_the_largest_budget_then_by_name_with_references_la
 
 
 def test_an_alias_is_a_line_of_its_own_that_is_marked_as_the_same_cell():
-    records = reference("lowres", [0.5, 0.6], aliases=["images=tiles", "random[images=subset]"])
+    records = reference("lowres", [0.5, 0.6], aliases=["random[images=tiles]", "random[images=subset]"])
     section = only(records)
     assert sorted(labels(section)) == ["random[images=lowres]", "random[images=subset]", "random[images=tiles]"]
     same = {line.label: line.first.same_as for line in section.lines}
@@ -122,7 +122,7 @@ def test_an_alias_is_a_line_of_its_own_that_is_marked_as_the_same_cell():
 
 
 def test_an_alias_fills_the_squares_in_which_the_form_does_not_run_itself():
-    records = [*reference("tiles", [0.4], ipc=0.3), *reference("lowres", [0.6], ipc=1, aliases=["images=tiles"])]
+    records = [*reference("tiles", [0.4], ipc=0.3), *reference("lowres", [0.6], ipc=1, aliases=["random[images=tiles]"])]
     tiles = next(line for line in only(records).lines if line.label == "random[images=tiles]")
     assert [bool(tiles.rows[px].same_as) for px in (192, 640)] == [False, True]
     assert not tiles.is_copy
@@ -193,7 +193,7 @@ def test_the_full_data_is_no_line_and_the_one_of_most_effort_counts():
 
 
 def test_the_order_of_records_does_not_matter():
-    records = [*seeds([0.5, 0.6]), *seeds([0.7], "b"), *reference("tiles", [0.3, 0.4], aliases=["images=mosaic"]), full_data()]
+    records = [*seeds([0.5, 0.6]), *seeds([0.7], "b"), *reference("tiles", [0.3, 0.4], aliases=["random[images=mosaic]"]), full_data()]
     expected = [(row.label, row.final.mean, row.same_as) for row in only(records).rows()]
     for seed in range(5):
         random.Random(seed).shuffle(records)

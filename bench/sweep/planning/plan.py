@@ -204,7 +204,9 @@ class Planner:
         explicit = check_fields(method_class, selection.fields, f"method '{selection.label}'")
         for parts in method_class.candidates(explicit):
             layer = {key: value for key, value in explicit.items() if key not in parts}
-            recipe = resolve_recipe(method_class, context.spec.name, context.budget.ipc, layer, chosen=parts)
+            recipe = resolve_recipe(
+                method_class, context.spec.name, context.budget.ipc, self._network(method_class, parts), layer, chosen=parts
+            )
             tried = _Choice(kind, selection, recipe, build(method_class, recipe.values, selection.label))
             try:
                 planned = tried.method.plan(context)
@@ -218,6 +220,11 @@ class Planner:
             tried = replace(tried, refusal=planned.reason)
         assert tried is not None  # there is always a candidate
         return tried
+
+    def _network(self, method_class: type[Method], parts: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the field by which a method learns of ``--network``, if it has one."""
+        asked = self.settings.network
+        return {"network": asked} if asked and "network" in method_class.legal(parts) else {}
 
     def _planned(self, choice: _Choice, context: PlanContext, data_hash: str, protocol: Protocol) -> PlannedCell:
         method, resolution = choice.method, choice.resolution or Resolution(choice.method)
@@ -281,6 +288,7 @@ class Planner:
             seed=self.settings.seeds[0],
             effort=self.settings.effort,
             protocol=protocol.as_json(),
+            network=network_name(protocol, spec),
             tuned=True,
             reference="none",
         )
@@ -407,10 +415,10 @@ def absorb(cell: Cell, other: Cell) -> bool:
         Whether anything was new.
     """
     before = asdict(cell)
-    names = {cell.variant, *cell.aliases, other.variant, *other.aliases}
+    names = {cell.label, *cell.aliases, other.label, *other.aliases}
     if other.kind == "reference" and cell.kind != "reference":
-        cell.kind, cell.variant = "reference", other.variant
-    cell.aliases = sorted(names - {cell.variant})
+        cell.kind, cell.method, cell.variant = "reference", other.method, other.variant
+    cell.aliases = sorted(names - {cell.label})
     return asdict(cell) != before
 
 

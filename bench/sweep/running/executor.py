@@ -94,7 +94,8 @@ class Queue:
         lost = [other for other in self._waiting if job.key in other.after]
         self._waiting = [other for other in self._waiting if job.key not in other.after]
         told = []
+        log = f" (log {job.payload.log})" if outcome.seconds else ""  # one that never started has none
         for other in lost:
-            failed = Outcome("failed", f"{job.payload.title} ended as {outcome.status}: {outcome.reason}")
+            failed = Outcome("failed", f"{job.payload.title} ended as {outcome.status}: {outcome.reason}{log}")
             told += [(other, failed), *self.ended(other, failed)]
         return told

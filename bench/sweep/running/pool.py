@@ -78,6 +78,7 @@ class LocalPool:
         """
         queue, free = Queue(jobs), list(range(self.slots))
         running: list[_Running] = []
+        self.stopping = False
         with one_thread_environment(_where_bench_is()), self._signals():
             try:
                 while (queue or running) and not self.stopping:

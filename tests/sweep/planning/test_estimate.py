@@ -1,33 +1,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from bench import METHODS, Resolution, Spec, registry
+from bench import METHODS, Resolution, Spec
 from bench.record import Record
 from bench.sweep.planning.estimate import Estimate, Estimator, measure_flop_rate, readable, summary, total_seconds
-from bench.sweep.planning.plan import Plan, PlannedCell, Planner
-from bench.sweep.readers import merge
+from bench.sweep.planning.plan import Plan, PlannedCell
 from bench.sweep.store import Store
-
-TOY = str(Path(__file__).parents[1] / "plugins" / "toy.py")
 
 
 @pytest.fixture
-def make(forget_plugins: None, tmp_path: Path) -> Callable[..., Plan]:
-    registry.discover((TOY,))
-
-    def plan(**changes: object) -> Plan:
-        settings = replace(
-            merge({}, None), methods=("toy_mean[steps=1000]",), datasets=("toy",), budgets=("1",), seeds=(0,), students=1, no_reference=True
-        )
-        return Planner(replace(settings, **changes), tmp_path / "cache").plan()  # type: ignore[arg-type]
-
-    return plan
+def make_long(make: Callable[..., Plan]) -> Callable[..., Plan]:
+    """Plan the toy with a thousand outer steps."""
+    return partial(make, methods=("toy_mean[steps=1000]",))
 
 
 def record(planned: PlannedCell, distil: float, judge: float, device: str = "cpu") -> Record:
@@ -42,29 +32,29 @@ def record(planned: PlannedCell, distil: float, judge: float, device: str = "cpu
     )
 
 
-def test_earlier_records_scale_with_the_outer_steps(make: Callable[..., Plan], tmp_path: Path) -> None:
-    short = record(make(effort=0.01).cells[0], distil=2.0, judge=3.0)
-    plan = make()
+def test_earlier_records_scale_with_the_outer_steps(make_long: Callable[..., Plan], tmp_path: Path) -> None:
+    short = record(make_long(effort=0.01).cells[0], distil=2.0, judge=3.0)
+    plan = make_long()
     estimate = Estimator(plan, [short], Store(tmp_path), "cpu")(plan.cells[0])
     assert estimate == Estimate(distil=200.0, judge=3.0, source="records")
 
 
-def test_records_of_another_device_tell_nothing(make: Callable[..., Plan], tmp_path: Path) -> None:
-    other = record(make(effort=0.01).cells[0], distil=2.0, judge=3.0, device="cuda (a GPU)")
-    plan = make()
+def test_records_of_another_device_tell_nothing(make_long: Callable[..., Plan], tmp_path: Path) -> None:
+    other = record(make_long(effort=0.01).cells[0], distil=2.0, judge=3.0, device="cuda (a GPU)")
+    plan = make_long()
     assert Estimator(plan, [other], Store(tmp_path), "cpu")(plan.cells[0]) == Estimate(None, None, "unknown")
 
 
-def test_arithmetic_counts_where_no_record_does(make: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arithmetic_counts_where_no_record_does(make_long: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(METHODS["toy_mean"], "plan", lambda self, context: Resolution(self, outer_steps=self.steps, flops=6e12))
-    plan = make(effort=0.5)
+    plan = make_long(effort=0.5)
     estimator = Estimator(plan, [], Store(tmp_path), "cpu")
     estimator._rates["toy"] = 1e9
     assert estimator(plan.cells[0]) == Estimate(3000.0, None, "arithmetic")
 
 
-def test_a_set_that_is_there_costs_nothing_more(make: Callable[..., Plan], tmp_path: Path) -> None:
-    plan = make()
+def test_a_set_that_is_there_costs_nothing_more(make_long: Callable[..., Plan], tmp_path: Path) -> None:
+    plan = make_long()
     folder = Store(tmp_path).set_folder(plan.cells[0].distil_key)
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text("{}")

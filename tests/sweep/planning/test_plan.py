@@ -8,6 +8,7 @@ import pytest
 
 from bench import METHODS, BenchError, registry
 from bench.data import load_dataset
+from bench.prerequisite_store import PrerequisiteStore
 from bench.record import Record
 from bench.report.marks import marks_of
 from bench.report.rows import Row
@@ -17,21 +18,6 @@ from bench.sweep.planning.plan import Plan, PlannedCell, Planner, scaled_steps, 
 from bench.sweep.planning.selection import Selection
 from bench.sweep.readers import merge, parse_set
 from bench.sweep.store import Store
-
-TOY = str(Path(__file__).parents[1] / "plugins" / "toy.py")
-
-
-@pytest.fixture
-def make(forget_plugins: None, tmp_path: Path) -> Callable[..., Plan]:
-    registry.discover((TOY,))
-
-    def plan(**changes: object) -> Plan:
-        settings = replace(
-            merge({}, None), methods=("toy_mean",), datasets=("toy",), budgets=("1",), seeds=(0,), students=1, no_reference=True
-        )
-        return Planner(replace(settings, **changes), tmp_path / "cache").plan()  # type: ignore[arg-type]
-
-    return plan
 
 
 def keys(plan: Plan) -> list[str]:
@@ -104,7 +90,7 @@ def test_outer_steps_are_scaled_as_a_task_scales_them() -> None:
 def test_equal_cells_are_one_with_several_names(make: Callable[..., Plan]) -> None:
     (planned,) = make(methods=("toy_mean[take=5]", "toy_mean", "toy_mean[steps=4]")).cells
     assert planned.cell.variant == "take=5"
-    assert planned.cell.aliases == ["", "steps=4"]
+    assert planned.cell.aliases == ["toy_mean", "toy_mean[steps=4]"]
 
 
 def test_references_and_the_full_data_line_come_with_every_sweep(make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +200,7 @@ def test_a_new_name_of_a_cell_is_noted_on_its_record(make: Callable[..., Plan], 
     record = Record(key=old.key, distil_key=old.distil_key, status="ok", cell=old.cell)
     (changed,) = attach(plan, Store(tmp_path), {record.key: record}, (), ())
     assert changed.cell.variant == ""
-    assert changed.cell.aliases == ["take=5"]
+    assert changed.cell.aliases == ["toy_mean[take=5]"]
     assert attach(make(methods=("toy_mean[take=5]",)), Store(tmp_path), {record.key: record}, (), ()) == []
 
 
@@ -237,3 +223,32 @@ def test_a_cell_that_was_computed_otherwise_says_so(make: Callable[..., Plan], t
     (planned,) = plan.cells
     assert planned.state == "cached"
     assert planned.reason == "kept as it was computed, with another choice of precision; --force rat_bptt computes it anew"
+
+
+def test_products_of_the_same_parts_are_one_cell_under_several_names(tmp_path: Path) -> None:
+    """Whichever named product they are asked for by, as long as every field agrees."""
+    fields = "labels=fixed,window=2,totwindow=4,outer_iterations=8,real_batch=9,student_steps=5,augmentation=none"
+    rates = "student_lr=0.1,outer_lr=0.1,label_lr=0.1,outer_schedule=constant,init=noise"
+    names = (f"rat_bptt[{fields},{rates}]", f"rat_bptt[images=lowres,{fields},{rates}]", f"podd[form=full,{fields},{rates}]")
+    settings = merge({"methods": names, "budgets": ("1",), "seeds": (0,), "no-reference": True}, None)
+    plan = Planner(settings, PrerequisiteStore(tmp_path)).plan()
+    assert len(plan.cells) == 1
+    assert {plan.cells[0].cell.label, *plan.cells[0].cell.aliases} == set(names)
+
+
+def test_the_code_of_a_cell_is_that_of_its_own_parts(tmp_path: Path) -> None:
+    names = ("rat_bptt", "rat_bptt[form=tiles]", "random", "random[form=tiles]", "random[form=subset]")
+    settings = merge({"methods": names, "budgets": ("1",), "seeds": (0,), "no-reference": True}, None)
+    hashes = {planned.cell.label: planned.cell.code_hash for planned in Planner(settings, PrerequisiteStore(tmp_path)).plan().cells}
+    assert hashes["random"] != hashes["random[form=tiles]"]
+    assert hashes["rat_bptt"] != hashes["rat_bptt[form=tiles]"]
+    assert hashes["rat_bptt[form=tiles]"] != hashes["random[form=tiles]"]
+
+
+def test_network_is_that_of_every_row(tmp_path: Path) -> None:
+    options = {"methods": ("rat_bptt", "random"), "budgets": ("1",), "seeds": (0,), "network": "convnet-d2-w8"}
+    plan = Planner(merge(options, None), PrerequisiteStore(tmp_path)).plan()
+    assert {planned.cell.kind for planned in plan.cells} == {"contestant", "reference", "full_data"}
+    assert {planned.cell.network for planned in plan.cells} == {"convnet-d2-w8"}
+    assert {planned.cell.protocol["network"] for planned in plan.cells} == {"convnet-d2-w8"}
+    assert {planned.cell.fields["network"] for planned in plan.cells if planned.cell.kind != "full_data"} == {"convnet-d2-w8"}

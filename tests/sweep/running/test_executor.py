@@ -41,10 +41,10 @@ def test_what_waits_for_a_failed_job_fails_with_its_reason_directly_or_not(statu
     queue = Queue([job("p"), job("a", "p"), job("b", "a"), job("c")])
     p = queue.take()
     assert p is not None
-    lost = queue.ended(p, Outcome(status, "no space left"))
+    lost = queue.ended(p, Outcome(status, "no space left", seconds={"prerequisite": 1.0}))
     assert [(one.key, outcome.status) for one, outcome in lost] == [("a", "failed"), ("b", "failed")]
-    assert lost[0][1].reason == f"prerequisite p digits ended as {status}: no space left"
-    assert "prerequisite p digits" in lost[1][1].reason
+    assert lost[0][1].reason == f"prerequisite p digits ended as {status}: no space left (log logs/p.log)"
+    assert lost[1][1].reason == f"prerequisite a digits ended as failed: {lost[0][1].reason}"
     assert queue.take() == job("c")
     assert len(queue) == 0
 
