@@ -11,6 +11,7 @@ What differs from the authors' code, and why:
 3. The poster's size follows one rule, the largest poster of the class grid's aspect within the budget; the recipes fix
    the published sizes. The class grid is re-factored until class areas lie at different positions.
 4. Class areas are drawn as unit-norm Gaussians, which is what their class-mean construction amounts to.
+   Above one image per class areas grow and hold several; the paper has no such case.
 5. All rows of class areas are blended; theirs drops rows where the class grid is taller than wide.
 6. Learned labels start with a cell for every class; their floor rule leaves up to 20 classes without. Normalising has
    a floor, so that clipped cells give a uniform label instead of NaN.

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data import Batch, Spec
@@ -37,7 +38,7 @@ class Poster(Parameterization):
     """
 
     name: ClassVar[str] = "poster"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     roles: ClassVar[Mapping[str, Role]] = {"poster": "image", "label_array": "label"}
 
     def __init__(self, spec: Spec, layout: PosterLayout, order: Sequence[int], labels: PatchLabels = "fixed", label_cells: int = 1) -> None:
@@ -104,15 +105,16 @@ class Poster(Parameterization):
         return Batch(images, self._labels(index))
 
     def slots(self) -> Tensor:
-        """Return the classes: one image of each."""
-        return torch.arange(self.spec.classes)
+        """Return the classes: one image of each, or as many as lie side by side in a class area."""
+        rows, columns = self.layout.images_per_area
+        return torch.arange(self.spec.classes).repeat_interleave(rows * columns)
 
     @torch.no_grad()
     def write(self, images: Tensor, labels: Tensor) -> None:
-        """Lay one (c, h, w) image per class into its area, fading into its neighbours, in the class order."""
-        by_class = torch.empty_like(images)
-        by_class[labels] = images
-        self.poster.copy_(blend(by_class[list(self.order)], self.layout))
+        """Lay (c, h, w) images, the same number of every class, into the class areas, which fade into their neighbours."""
+        images = images[labels.argsort(stable=True)].unflatten(0, (self.spec.classes, -1))
+        areas = torch.stack([tiled_area(images[c], self.layout.images_per_area, self.layout.area) for c in self.order])
+        self.poster.copy_(blend(areas, self.layout))
 
     def canvas(self) -> Tensor:
         """Return the poster (c, H, W) in its own coordinates, for pictures."""
@@ -124,7 +126,7 @@ class Poster(Parameterization):
 
     def class_map(self) -> Tensor:
         """Return the (H, W) class of every pixel: that of the area whose centre is nearest."""
-        height, width = self.layout.patch
+        height, width = self.layout.area
         centres = torch.tensor([(y + (height - 1) / 2, x + (width - 1) / 2) for y, x in self.layout.areas()])
         rows = torch.arange(self.layout.size[0]).view(-1, 1, 1) - centres[:, 0]
         columns = torch.arange(self.layout.size[1]).view(1, -1, 1) - centres[:, 1]
@@ -133,12 +135,10 @@ class Poster(Parameterization):
 
     def area_counts(self) -> Tensor:
         """Return the (n, C) number of pixels that each patch has in each class area; areas may overlap."""
-        height, width = self.layout.patch
         counts = torch.zeros(len(self), self.spec.classes)
         patches = torch.tensor(self.layout.patches())
-        for cell, (y, x) in enumerate(self.layout.areas()):
-            rows = (height - (patches[:, 0] - y).abs()).clamp_min(0)
-            columns = (width - (patches[:, 1] - x).abs()).clamp_min(0)
+        for cell, corner in enumerate(self.layout.areas()):
+            rows, columns = (_shared(patches[:, side], self.layout.patch[side], corner[side], self.layout.area[side]) for side in (0, 1))
             counts[:, self.order[cell]] = (rows * columns).float()
         return counts
 
@@ -197,26 +197,46 @@ def _flat_windows(corners: Sequence[tuple[int, int]], size: tuple[int, int], row
     return first.view(-1, 1) + inside
 
 
+def _shared(starts: Tensor, length: int, start: int, extent: int) -> Tensor:
+    """Return how much intervals of one ``length`` that begin at ``starts`` (n,) share with one of ``extent`` at ``start``."""
+    ends = (starts + length).clamp_max(start + extent)
+    return (ends - starts.clamp_min(start)).clamp_min(0)
+
+
 def _normalised(mass: Tensor) -> Tensor:
     """Divide rows of (n, C) by their sums; a row without mass becomes uniform, not 0/0.
 
-    That happens to a patch whose label cells were all clipped to zero, and to one that touches no class area.
+    That happens to a patch whose label cells were all clipped to zero.
     """
     total = mass.sum(1, keepdim=True)
     uniform = torch.full_like(mass, 1.0 / mass.shape[1])
     return torch.where(total > 1e-8, mass / total.clamp_min(1e-8), uniform)
 
 
-def blend(areas: Tensor, layout: PosterLayout) -> Tensor:
-    """Lay class areas (C, c, p_h, p_w), row after row, onto a poster (c, H, W), fading where neighbours overlap.
+def tiled_area(images: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Lay (n, c, h, w) images side by side, ``grid`` = (rows, columns) of them, into an area (c, *size), resized to fit."""
+    if grid == (1, 1) and images.shape[2:] == size:
+        return images[0]
+    area = images.new_zeros(images.shape[1], *size)
+    tops, lefts = (starts(length, 0, parts + 1) for length, parts in zip(size, grid, strict=True))
+    for place, image in enumerate(images):
+        row, column = divmod(place, grid[1])
+        top, bottom, left, right = tops[row], tops[row + 1], lefts[column], lefts[column + 1]
+        fitted = F.interpolate(image[None], (bottom - top, right - left), mode="bilinear", align_corners=False, antialias=True)
+        area[:, top:bottom, left:right] = fitted[0]
+    return area
 
-    Each row is blended from left to right, then the strips from top to bottom; pixels that no area covers stay zero.
+
+def blend(areas: Tensor, layout: PosterLayout) -> Tensor:
+    """Lay class areas (C, c, a_h, a_w), row after row, onto a poster (c, H, W), fading where neighbours overlap.
+
+    Each row is blended from left to right, then the strips from top to bottom; areas cover the whole poster.
     The authors pair ``rows[:g_x - 1]`` with their successors, which drops rows of tall class grids; here all g_y rows
     are paired.
     """
     columns, rows = layout.class_grid
-    ys = starts(layout.size[0], layout.patch[0], rows)
-    xs = starts(layout.size[1], layout.patch[1], columns)
+    ys = starts(layout.size[0], layout.area[0], rows)
+    xs = starts(layout.size[1], layout.area[1], columns)
     grid = areas.unflatten(0, (rows, columns))
     strips = [fade(list(grid[row].unbind(0)), xs, layout.size[1], dim=2) for row in range(rows)]
     return fade(strips, ys, layout.size[0], dim=1)

@@ -26,7 +26,7 @@ class PosterLayout:
 
     Attributes:
         size: (H, W) of the poster in pixels.
-        patch: (p_h, p_w) of a patch, the size of an image; also the size of a class area.
+        patch: (p_h, p_w) of a patch, the size of an image; up to one image per class also that of a class area.
         patch_grid: (n_x, n_y) patches, clamped so that no two are the same.
         class_grid: (g_x, g_y) class areas.
     """
@@ -60,10 +60,24 @@ class PosterLayout:
         """Return (y, x) of every patch; x is the outer loop, as in the authors' code."""
         return [(y, x) for x in self.columns for y in self.rows]
 
+    @property
+    def area(self) -> tuple[int, int]:
+        """(height, width) of a class area: a patch, or more where areas of that size would leave gaps between them.
+
+        That happens above one image per class; the paper has no such case.
+        """
+        columns, rows = self.class_grid
+        return max(self.patch[0], -(-self.size[0] // rows)), max(self.patch[1], -(-self.size[1] // columns))
+
+    @property
+    def images_per_area(self) -> tuple[int, int]:
+        """(rows, columns) of images that lie side by side in a class area, as near to their full size as they can be."""
+        return round(self.area[0] / self.patch[0]), round(self.area[1] / self.patch[1])
+
     def areas(self) -> list[tuple[int, int]]:
         """Return (y, x) of every class area, row after row (cell k of the row-major class order)."""
-        columns = starts(self.size[1], self.patch[1], self.class_grid[0])
-        return [(y, x) for y in starts(self.size[0], self.patch[0], self.class_grid[1]) for x in columns]
+        columns = starts(self.size[1], self.area[1], self.class_grid[0])
+        return [(y, x) for y in starts(self.size[0], self.area[0], self.class_grid[1]) for x in columns]
 
     def distinct_areas(self) -> int:
         """Count the class areas that lie at different positions."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from bench import FORMS, FormPlan, Parameterization, PlanContext, Refusal
-from bench.decoders.poster import PatchLabels, Poster
+from bench.decoders.poster import PatchLabels, Poster, tiled_area
 from bench.decoders.poster_layout import starts
 
 from .poster import PatchedPoster
@@ -32,15 +31,15 @@ class Mosaic(PatchedPoster):
         return self.planned(layout, list(range(context.spec.classes)), needs=self.selection_needs(context.seed))
 
     def fill(self, stored: Parameterization, images: Tensor, labels: Tensor) -> None:
-        """Shrink every image into the rectangle of its class."""
+        """Shrink the images of a class into its rectangle: one, or several above one image per class."""
         assert isinstance(stored, Poster)  # made by ``empty``
         layout = stored.layout
         columns, rows = (_bounds(layout.size[1], layout.class_grid[0]), _bounds(layout.size[0], layout.class_grid[1]))
-        for label, image in zip(labels.tolist(), images, strict=True):
+        for label in range(len(rows) * len(columns)):
             row, column = divmod(label, layout.class_grid[0])
             (top, bottom), (left, right) = rows[row], columns[column]
-            shrunk = F.interpolate(image[None], (bottom - top, right - left), mode="bilinear", align_corners=False, antialias=True)
-            stored.poster[:, top:bottom, left:right] = shrunk[0]
+            area = tiled_area(images[labels == label], layout.images_per_area, (bottom - top, right - left))
+            stored.poster[:, top:bottom, left:right] = area
 
 
 def _bounds(length: int, parts: int) -> list[tuple[int, int]]:
