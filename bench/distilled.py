@@ -31,7 +31,7 @@ class DistilledSet:
     """Stored numbers, how to read them, and how to train on them.
 
     Attributes:
-        spec: the data set it stands for.
+        spec: the data set it was distilled from.
         parameterization: the stored numbers and their decoder.
         recipe: how a student is trained under the ``native`` protocol.
         space: name of the pixel space (``bench.nn.spaces``) in which students see images.

@@ -140,6 +140,7 @@ class Form(ABC):
         labels = self.slots(stored, plan)
         if (select := self.selection()) is None:
             shape = (len(labels), task.spec.channels, *self.size(task.spec, plan))
+            # The authors' start: a random direction for each image, all of the same length.
             noise = torch.randn(shape, generator=task.generator("initial noise"))
             images = noise / noise.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
         else:

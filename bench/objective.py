@@ -43,6 +43,7 @@ class OuterGradient:
     def of(cls, loss: Tensor, stored: Parameterization) -> OuterGradient:
         """Differentiate a scalar ``loss`` with respect to all trained tensors of ``stored``."""
         trained = stored.trained()
+        # Objectives that ignore labels give these no gradient, and they stay as they are.
         found = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
         return cls(float(loss.detach()), {name: g for name, g in zip(trained, found, strict=True) if g is not None})
 

@@ -1,4 +1,4 @@
-"""Prerequisites on disk: built once under a lock, checked when they are opened, read-only ever after."""
+"""Prerequisites on disk: built once under a lock, checked when they are opened, read-only from then on."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Built:
 
 
 class _Damaged(Exception):
-    """What stands on disk is not what was built; the text says why."""
+    """The files on disk are not what was built; the text says why."""
 
 
 @dataclass
@@ -86,7 +86,7 @@ class PrerequisiteStore:
                     _check(home / key, key)
                     return home / key
             except _Damaged as damage:
-                sentence = f"prerequisite {home / key} is damaged ({damage}); it counts as missing and is built anew"
+                sentence = f"prerequisite {home / key} is damaged ({damage}); it counts as missing and is built again"
                 if sentence not in self.warnings:
                     self.warnings.append(sentence)
         return None
@@ -105,7 +105,7 @@ class PrerequisiteStore:
         """Return the folder to build ``key`` in, with whatever an interrupted build left there. The lock must be held."""
         place = self.folder / f".building-{key}"
         place.mkdir(parents=True, exist_ok=True)
-        (place / MANIFEST).unlink(missing_ok=True)
+        (place / MANIFEST).unlink(missing_ok=True)  # only what is whole may have one
         for file in _files(place):
             file.chmod(0o644)  # the build may have been interrupted at its very end
         return place
@@ -130,7 +130,7 @@ class PrerequisiteStore:
         manifest = {"schema": _SCHEMA, "key": key, **about, "files": listed}
         (place / MANIFEST).write_text(readable_json(manifest), encoding="utf-8")
         for file in _files(place):
-            file.chmod(0o444)  # not so the folders, or nobody could delete his results without a chmod of his own
+            file.chmod(0o444)  # files only: users could not delete their results if the folders were read-only too
         if target.exists():
             self._move_aside(target)
         os.replace(place, target)  # the manifest comes with its files, so nobody ever sees half of them
@@ -157,7 +157,7 @@ def resolve(need: Need) -> Prerequisite:
             hint = did_you_mean(str(key), known)
             raise BenchError(f"prerequisite '{need.name}' has no field '{key}'{hint} (fields: {', '.join(known) or 'none'})")
         try:
-            # By way of JSON, because a need travels as JSON: there a list stands for a tuple and 1 for 1.0.
+            # Through JSON, because a need travels as JSON, which has lists for tuples and may write 1.0 as 1.
             checked[key] = TypeAdapter(hints[key]).validate_json(json.dumps(value, allow_nan=False), strict=True)
         except ValidationError as error:
             problem = error.errors()[0]["msg"]
@@ -260,7 +260,7 @@ def _build(builder: Prerequisite, workshop: Workshop, dataset: Dataset) -> float
                 # A refusal that the builder caught, or turned into another error, is still a refusal.
                 if violations:
                     raise RejectedSet(f"while it was built, prerequisite '{builder.name}' {violations[0]}, which is closed to it")
-    except BaseException:
+    except BaseException:  # Ctrl-C as well: its seconds count
         spent.write_text(str(earlier + time.monotonic() - started))
         raise
     seconds = round(earlier + time.monotonic() - started, 3)

@@ -86,7 +86,7 @@ _ALL = (METHODS, DATASETS, PARAMETERIZATIONS, FORMS, OBJECTIVES, SELECTIONS, PRE
 #: Folders inside the folder of methods whose files are plugins, too.
 _FAMILIES = ("forms", "objectives", "selections", "prerequisites")
 
-#: Kinds of parts whose fields stand flat beside each other in brackets and recipes.
+#: Kinds of parts whose fields share one flat namespace in brackets and recipes.
 _PARTS = ("form", "objective")
 _FIXED_PARTS: dict[str, type] = {}
 

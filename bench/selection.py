@@ -21,7 +21,7 @@ class Select(Protocol):
         Args:
             features: (n, d) features of all training images, or ``None`` for a selection that does not look at any.
             labels: (n,) classes of the training images.
-            slots: (m,) wanted classes; equal ones stand together.
+            slots: (m,) wanted classes; equal ones are consecutive.
             generator: a ``torch.Generator``, the only source of randomness.
         """
         ...

@@ -18,7 +18,7 @@ class Space(ABC):
     can apply the same one to test images.
 
     Attributes:
-        name: as it stands in manifests and on the command line.
+        name: as written in manifests and on the command line.
         version: raised when the same training images give other coordinates.
 
     Example:

@@ -136,8 +136,10 @@ class OuterLoop:
         self.stored.project()
 
     def _accumulate_average(self) -> None:
+        # With average=0 this holds at every step, and the last iterate is kept.
         if self.done <= self.total * (1.0 - self.outer.average):
             return
+        # The count is a tensor among the others, so that checkpoints carry it.
         current = {name: tensor.detach() for name, tensor in self.trained.items()} | {"count": torch.ones((), device=self.task.device)}
         if not self.average:
             self.average = {name: torch.zeros_like(tensor) for name, tensor in current.items()}
@@ -184,6 +186,7 @@ def _optimizer(outer: Outer, trained: Mapping[str, Tensor], stored: Parameteriza
     for is_label, rate in rates.items():
         members = [tensor for name, tensor in trained.items() if (stored.roles[name] == "label") == is_label]
         if members:
+            # ``full_lr`` outlives the schedule, which overwrites ``lr`` at every step.
             groups.append({"params": members, "lr": rate, "full_lr": rate})
     if outer.outer_optimizer == "sgd":
         return torch.optim.SGD(groups, lr=outer.outer_lr, momentum=outer.outer_momentum)

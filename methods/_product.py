@@ -77,6 +77,7 @@ class Product(Method):
             "objective": Hyperparameter(str, cls.own_objective, f"method '{cls.name}'"),
         }
         objective = given.get("objective", cls.own_objective)
+        # A dict as an ordered set: where own forms disagree on a default, the last one counts.
         for form in {choice["form"]: None for choice in cls.candidates(given)}:
             found |= hyperparameters(FORMS[form], f"form '{form}'")
         if objective != NONE:
@@ -99,6 +100,7 @@ class Product(Method):
         """Make the product of checked fields, laid over the defaults of its parts."""
         form, name = FORMS[values["form"]], values.get("objective", cls.own_objective)
         objective: type[Objective] | None = None if name == NONE else OBJECTIVES[name]
+        # Later ones win: an objective's defaults, then the product's, then what was asked for.
         given = {
             **(objective.outer_defaults if objective else {}),
             **(objective.student_defaults if objective else {}),
@@ -194,5 +196,5 @@ def _of(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     return {item.name: values[item.name] for item in fields(kind) if item.name in values}
 
 
-def _asdict(part: Any) -> dict[str, Any]:
+def _asdict(part: Any) -> dict[str, Any]:  # an ``Objective`` is abstract, and only its subclasses are dataclasses
     return asdict(part)

@@ -39,7 +39,7 @@ def new_plugin(kind: str, name: str, folder: Path | None = None) -> Path:
     Args:
         kind: one of ``KINDS``.
         name: its registered name, e.g. ``my_method``.
-        folder: where the file is put; where plugins of its kind are found by themselves by default.
+        folder: where the file is put; by default the folder in which plugins of its kind are discovered.
 
     Returns:
         Path of the new file.

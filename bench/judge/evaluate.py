@@ -215,6 +215,7 @@ def _open(
 ) -> _Trial:
     name = network_name(protocol, dataset.spec, distilled.network)
     parts: tuple[str | int, ...] = (dataset.spec.name, protocol.name, seed)
+    # Other students than the judge's, so that tuning on val does not fit the networks that will judge.
     if purpose != "judge":
         parts = (purpose, *parts)
     return _Trial(
@@ -260,6 +261,7 @@ def _choose_lr(trial: _Trial, data: Batch, progress: StepCounter) -> tuple[float
         recipe = replace(trial.recipe(), lr=lr)
         kept = trial.train(data, recipe, trial.streams[: _lr_students(trial, common)], [recipe.steps], progress)
         tried.append({"lr": lr, "val": accuracies(trial.network, kept, trial.dataset.val, trial.space, trial.device)[recipe.steps]})
+    # The grid ascends and ``max`` keeps the first of equals, so the smaller rate wins a tie.
     best = max(tried, key=lambda row: mean(row["val"]))
     return float(best["lr"]), tried, progress
 

@@ -49,6 +49,7 @@ def _parts(value: Any) -> Iterator[list[int] | str | float | None]:
             yield from _parts(item)
     elif isinstance(value, (list, tuple)):
         leaves = list(_flat(value))
+        # ``type`` and not ``isinstance``, for which True is an int.
         if len(leaves) > 2 and all(type(leaf) is int for leaf in leaves) and sorted(leaves) == list(range(len(leaves))):
             yield leaves
         else:

@@ -67,6 +67,7 @@ def _check_instance(parameterization: Parameterization, own: frozenset[str]) -> 
     for prefix, module in parameterization.named_modules():
         for key, value in vars(module).items():
             # The containers of nn.Module itself hold the declared tensors and the submodules, which are visited anyway.
+            # Hooks belong to nn.Module as well, but hold functions of the plugin.
             if key not in _OF_NN_MODULE or key.endswith("hooks"):
                 where = f"attribute '{'.'.join(filter(None, (prefix, key)))}' of {type(parameterization).__name__}"
                 _Search(where, _MAX_NUMBERS_ON_INSTANCE, own, {id(parameterization), *stored}).look(value)
@@ -231,7 +232,7 @@ def _imported(module: types.ModuleType) -> Iterator[str]:
 
 @functools.cache
 def _parsed(path: str, changed: int) -> ast.Module:
-    del changed  # part of the key: the file may be written anew
+    del changed  # part of the key: the file may change
     return ast.parse(Path(path).read_text(encoding="utf-8"))
 
 
@@ -291,7 +292,7 @@ def _refuse_text(module: types.ModuleType, line: int, what: str) -> None:
 
 
 def _docstrings(tree: ast.Module) -> Iterator[ast.Constant]:
-    """Yield strings that stand alone as a statement, which no code can read but through ``__doc__``."""
+    """Yield strings that are statements of their own, which code can read only through ``__doc__``."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             yield node.value

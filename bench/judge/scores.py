@@ -52,6 +52,7 @@ def tabulate(test: Accuracies, val: Accuracies, n_test: int, n_val: int, val_sel
         "n_val": n_val,
         "final": dict(rows[-1]),
         "checkpoints": rows,
+        # A protocol's minimum of 0 must not select on an empty val.
         "val_selected": dict(max(rows, key=lambda row: mean(row["val"]))) if n_val >= max(1, val_selection_min) else None,
         "test_best": {"step": best["step"], "test": best["test"]},
     }

@@ -27,7 +27,7 @@ from .decoding import load_closed
 from .evaluate import validation_accuracy
 from .protocol import Protocol
 
-_PATIENCE = 5.0  # seconds an idle process gets to end by itself
+_PATIENCE = 5.0  # seconds an idle process gets to exit
 
 
 class Validator:

@@ -93,7 +93,7 @@ def _mean(estimate: MeanAccuracy | None) -> float | None:
 
 
 def _notes(section: Section, row: Row) -> str:
-    """Join what stands in the tables as marks and footnotes, and the records' own notes."""
+    """Join what the tables show as marks and footnotes with the records' own notes."""
     marks = [word for symbol, word in marks_of(row).items() if symbol != "◊"]
     return "; ".join(
         " ".join(part.split()) for part in (section.distinction, section.unusual_network, *marks, missing(row), *row.notes) if part
@@ -115,7 +115,7 @@ def curves_markdown(sections: Sequence[Section]) -> str:
         "# Accuracy against pixels",
         "",
         "The points of the plots: test accuracy in percent against the pixels a set really stores (all numbers but the free labels, "
-        "divided by the channels). What the marks mean and how n counts stands in [leaderboard.md](leaderboard.md); "
+        "divided by the channels). [leaderboard.md](leaderboard.md) explains the marks and n; "
         "[accuracy_vs_pixels.csv](accuracy_vs_pixels.csv) has every digit.",
         "",
     ]

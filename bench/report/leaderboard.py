@@ -89,7 +89,7 @@ def _sizes(rows: Sequence[Row]) -> list[str]:
     sizes = _distinct_sizes(rows)
     if not sizes:
         return []
-    where = f"n = {sizes[0]}" if len(sizes) == 1 else "n stands in brackets behind each number"
+    where = f"n = {sizes[0]}" if len(sizes) == 1 else "n follows each number in brackets"
     return [f"{where} (distillations × students of each); ± is the 95 % t-interval over distillations of the mean over students."]
 
 

@@ -39,7 +39,7 @@ def marks_of(row: Row) -> dict[str, str]:
 
 
 def symbols(row: Row) -> str:
-    """Return the symbols of a row, to stand behind its number."""
+    """Return the symbols of a row, which follow its number."""
     return " ".join(marks_of(row))
 
 
@@ -105,6 +105,6 @@ def _explain(row: Row, status: str, reason: str, records: list[Record]) -> str:
 
 
 def dash(row: Row, footnotes: Footnotes) -> str:
-    """Return what stands where a number would: a dash, the status unless it is a refusal, and the footnote."""
+    """Return what replaces a missing number: a dash, the status unless it is a refusal, and the footnote."""
     word = "" if row.status == "refused" else f" {row.status}"
     return f"{DASH}{word} {footnotes.of(row)}"

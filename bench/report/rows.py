@@ -167,7 +167,7 @@ class Row:
 
     @property
     def tuned(self) -> bool:
-        """Whether a recipe rule stands behind every seed."""
+        """Whether every seed has a matching recipe rule."""
         return all(record.cell.tuned for record in self.records)
 
     @property
@@ -182,7 +182,7 @@ class Row:
 
     @property
     def unofficial(self) -> bool:
-        """Whether any record stands on a copy of the data set that nobody vouches for."""
+        """Whether any record was made on an unofficial copy of the data set."""
         return any(record.cell.unofficial for record in self.records)
 
     @property

@@ -148,7 +148,7 @@ def _usual_networks(records: Iterable[Record]) -> dict[tuple[str, ...], str]:
 
 
 def _network_among(record: Record, usual: str) -> str:
-    """Return the network of a record. One that names none and has no score to compare stands with the usual network."""
+    """Return the network of a record. One that names none and has no score to compare is listed with the usual network."""
     known = network_of(record)
     return known if known or has_score(record) else usual
 

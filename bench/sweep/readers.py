@@ -160,7 +160,7 @@ def folder(value: Any, what: str) -> str:
     return str(Path(word(value, what)).expanduser().resolve())
 
 
-#: Flags that may also stand in a config file, by their name without dashes, and how their values are read.
+#: Flags that a config file may also have, by their name without dashes, and how their values are read.
 READERS: dict[str, Callable[[Any, str], Any]] = {
     "methods": texts,
     "datasets": texts,

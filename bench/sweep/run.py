@@ -141,7 +141,7 @@ def _prerequisite_job(needed: Mapping[str, Any], cell: Cell, base: Payload) -> J
 
 
 def damaged_prerequisites(jobs: Sequence[Job], store: Store) -> list[str]:
-    """Return a warning for every prerequisite of a run that is on disk and damaged; its job builds it anew."""
+    """Return a warning for every prerequisite of a run that is on disk and damaged; its job builds it again."""
     built = PrerequisiteStore(store.prerequisites)
     for job in jobs:
         if job.payload.prerequisite:

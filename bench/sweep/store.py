@@ -73,7 +73,7 @@ class Store:
     def claim(self, key: str) -> Iterator[None]:
         """Hold a key, so that two runners on one folder do not both make what it names; wait for whoever holds it.
 
-        The lock ends with its process, however that ends. Nobody may claim a key twice: he would wait for himself.
+        The lock ends with its process, however that ends. Nobody may claim a key twice: the second claim would wait for the first for ever.
         """
         folder = self.out / "claims"
         folder.mkdir(parents=True, exist_ok=True)

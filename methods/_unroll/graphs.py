@@ -161,7 +161,7 @@ class CapturedSteps:
         return WindowGradient(float(loss), list(images.unbind()), wanted, theta, float(self.rate_bar))
 
     def make_room(self, steps: int) -> _Room:
-        """Return static memory for a window of so many steps; where it must grow, its steps are captured anew."""
+        """Return static memory for a window of so many steps; if it must grow, its steps are captured again."""
         if self.room is None or self.room.steps < steps:
             steps = max(steps, 2 * self.room.steps) if self.room else steps
             self.room = None  # before the new one is there
@@ -223,7 +223,7 @@ class CapturedSteps:
 
 
 class _Rows:
-    """A tensor for every step of a window; which row is meant stands in a tensor on the device."""
+    """A tensor for every step of a window; a tensor on the device says which row is meant."""
 
     def __init__(self, like: Tensor, count: int, slot: Tensor) -> None:
         self.rows, self.slot = like.new_zeros(count, *like.shape), slot

@@ -12,7 +12,7 @@ def parse_size(text: str, name: str) -> tuple[int, int] | None:
     """Read ``153x60`` (width x height) as (height, width); ``auto`` is ``None``.
 
     Raises:
-        BenchError: the text is neither; ``name`` says which field it stands in.
+        BenchError: the text is neither; ``name`` is the field it comes from.
     """
     if text == "auto":
         return None

@@ -54,6 +54,7 @@ class PatchedPoster(Form):
             return Refusal(f"poster={self.poster} has {size[0] * size[1]} px, the budget {budget.requested} leaves {pixels} for it")
         if size and (size[0] < spec.height or size[1] < spec.width):
             return Refusal(f"poster={self.poster} is smaller than one patch of {spec.width}x{spec.height} px")
+        # A size is read as (height, width), a patch grid counts (columns, rows); hence the reversal below.
         grid = parse_size(self.patches, f"{name}.patches")
         overlap = parse_overlap(self.overlap, f"{name}.overlap")
         found = plan_layout(pixels, spec.classes, (spec.height, spec.width), grid and grid[::-1], overlap, size)
@@ -108,7 +109,8 @@ class OrderedPoster(PatchedPoster):
         notes += (f"class order from {source}",)
         if layout.distinct_areas() < context.spec.classes:
             notes += (f"only {layout.distinct_areas()} of {context.spec.classes} class areas lie at different positions",)
-        # Where the order is the same for every seed it stands in the fields, so that equal orders are equal cells.
+        # An order that is the same for every seed goes into the fields, so that equal orders are equal cells. One that varies
+        # keeps its name there, because the report groups a row's seeds by their fields.
         varies = source == "random" or (source == "features" and self.feature_seeds > 1)
         form = replace(self, order=source if varies else "-".join(map(str, order)))
         external = "CLIP text embeddings" if source == "clip" else ""

@@ -30,6 +30,7 @@ class Tiles(SeparateImages):
         spec, budget = context.spec, context.budget
         if self.tiles < 1:
             return Refusal(f"tiles is {self.tiles}; every class needs at least one image")
+        # This ends, because every further tile makes all of them smaller.
         for tiles in count(self.tiles):
             labels = tiles * spec.classes**2 if self.labels == "learned" else 0
             each = budget.pixels_beside_labels(labels, spec.channels) // (spec.classes * tiles)

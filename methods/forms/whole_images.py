@@ -41,7 +41,7 @@ class SeparateImages(Form):
         return FormPlan(self, images, geometry, adapted, needs=self.selection_needs(context.seed))
 
     def label_form(self) -> LabelForm:
-        """Return how labels are stored: not at all where they are fixed, as classes stand in order."""
+        """Return how labels are stored: not at all if they are fixed, because classes come in order."""
         return "soft" if self.labels == "learned" else "order"
 
 

@@ -167,8 +167,10 @@ class TruncatedBPTTRun(Run):
     def _decoded(self, stored: Parameterization, steps: int, count: int) -> tuple[Tensor, Tensor]:
         """Return images (steps, count, c, h, w) and labels (steps, count, k) before augmentation."""
         if count == len(stored):
+            # Every step sees the whole set: it is decoded once, and steps are views of it.
             batch = stored.decode(None)
             return batch.images.expand(steps, *batch.images.shape), batch.labels.expand(steps, *batch.labels.shape)
+        # One draw per step and not one for all: the stream must not depend on how many steps are decoded at once.
         index = torch.cat([torch.randperm(len(stored), generator=self.streams["inner batch"])[:count] for _ in range(steps)])
         batch = stored.decode(index.to(self.task.device))
         return batch.images.unflatten(0, (steps, count)), batch.labels.unflatten(0, (steps, count))

@@ -13,7 +13,7 @@ from bench import BenchError, Spec
 
 #: The OpenAI weights need the QuickGELU variant; the plain ViT-B-32 loads them silently and computes something else.
 CLIP_MODEL = "ViT-B-32-quickgelu"
-#: Name that stands for the copy in open_clip's own cache.
+#: Name of the copy in open_clip's own cache.
 OPENAI = "openai"
 _OPENAI_REPOSITORIES = {CLIP_MODEL: "timm/vit_base_patch32_clip_224.openai"}
 _OPENAI_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")

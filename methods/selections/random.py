@@ -16,5 +16,6 @@ def random(features: Tensor | None, labels: Tensor, slots: Tensor, generator: to
     for label, wanted in zip(*slots.unique_consecutive(return_counts=True), strict=True):
         members = torch.nonzero(labels == label).flatten()
         order = torch.randperm(len(members), generator=generator)
+        # All members come once before any comes again.
         chosen.append(members[order.repeat(-(-int(wanted) // len(members)))[:wanted]])
     return torch.cat(chosen)

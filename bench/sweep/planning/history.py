@@ -8,7 +8,7 @@ from ...record import Cell, Record
 from ..store import Store
 from .plan import Plan, absorb, computed_otherwise
 
-#: Statuses that stand until a run is told otherwise; ``interrupted`` cells and lifted refusals run again by themselves.
+#: Statuses that are final until a run is told otherwise; ``interrupted`` cells and lifted refusals run again without being told.
 _LASTING = ("ok", "rejected", "failed", "timeout", "oom")
 
 

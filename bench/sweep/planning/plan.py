@@ -39,7 +39,7 @@ class PlannedCell:
         cell: what is run.
         key: judge key.
         distil_key: key of the distilled set; empty for the full-data line.
-        state: ``cached`` (an earlier run's record stands), ``pending`` (will run), ``refused``, or ``failed`` while
+        state: ``cached`` (an earlier run's record is kept), ``pending`` (will run), ``refused``, or ``failed`` while
             it was planned.
         reason: a sentence for refusals and failures.
         resolution: what the method decided; ``None`` for the full-data line and where it refused or broke.
@@ -203,6 +203,7 @@ class Planner:
         method_class, tried = METHODS[selection.name], None
         explicit = check_fields(method_class, selection.fields, f"method '{selection.label}'")
         for parts in method_class.candidates(explicit):
+            # This try has chosen its parts; ``form=auto`` in brackets must not undo that.
             layer = {key: value for key, value in explicit.items() if key not in parts}
             recipe = resolve_recipe(
                 method_class, context.spec.name, context.budget.ipc, self._network(method_class, parts), layer, chosen=parts
@@ -211,7 +212,7 @@ class Planner:
             try:
                 planned = tried.method.plan(context)
             except BenchError:
-                raise
+                raise  # the input is wrong, and no other part would make it right
             except Exception as error:
                 # A plugin that breaks while it is planned fails its own cells only.
                 return replace(tried, failure=f"planning failed: {type(error).__name__}: {error}")
@@ -353,7 +354,7 @@ def with_overrides(selection: Selection, overrides: Mapping[str, Mapping[str, An
 
 
 def _typed(value: Any) -> str:
-    """Return a value as it is typed in brackets, where a list stands in a grid of its own."""
+    """Return a value as it is typed in brackets; a list is wrapped in another one, which a grid would otherwise unpack."""
     if isinstance(value, str):
         return value
     text = json.dumps(value, separators=(",", ":"))

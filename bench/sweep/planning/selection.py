@@ -35,14 +35,14 @@ class Selection:
 
 
 def split_list(text: str, what: str) -> tuple[str, ...]:
-    """Split at the commas that stand outside brackets.
+    """Split at the commas outside brackets.
 
     Args:
         text: e.g. ``"podd[order=random,labels=fixed],rat_bptt"``.
         what: the flag, for the message.
 
     Raises:
-        BenchError: brackets do not match, or nothing stands between two commas.
+        BenchError: brackets do not match, or there is nothing between two commas.
     """
     parts, depth = [""], 0
     for letter in text:

@@ -151,7 +151,7 @@ class LocalPool:
         """End a cell's process and its whole group, and let go of both."""
         pid = cell.process.pid
         if cell.process.exitcode is None and cell.end is not None:
-            cell.process.join(5)  # it said its last word and is about to end by itself
+            cell.process.join(5)  # it has sent its outcome and is about to exit
         if cell.process.exitcode is None:
             with contextlib.suppress(ProcessLookupError):
                 cell.process.kill()
@@ -196,7 +196,7 @@ def _tell(queue: Queue, job: Job, outcome: Outcome, listener: Listener) -> None:
 def _died(cell: _Running, code: int) -> Outcome:
     """Name the death of a process that said nothing."""
     if code == -signal.SIGKILL and _oom_kills() > cell.kills_before:
-        return Outcome("oom", "the system ended its process for want of memory", "", _spent(cell))
+        return Outcome("oom", "the system killed its process because memory ran out", "", _spent(cell))
     if code < 0:
         with contextlib.suppress(ValueError):
             return Outcome("failed", f"its process was ended by signal {-code} ({signal.Signals(-code).name})", "", _spent(cell))

@@ -147,7 +147,7 @@ def run_stage(stage: str, payload: Payload, report: Report = silent) -> Outcome:
 
 
 def _name(error: BaseException) -> tuple[str, str]:
-    """Return the status and the reason that an error stands for."""
+    """Return the status and the reason of an error."""
     text = str(error).splitlines()[0][:500] if str(error) else ""
     if isinstance(error, RejectedSet):
         return "rejected", str(error)
