@@ -51,7 +51,8 @@ class Cell:
         unkeyed: fields that choose how a result is computed and not which one; they are left out of the key.
         parts: what the method is made of: kind of part -> registered name, e.g. ``{"form": "poster"}``.
         plan: the geometry that was decided while planning.
-        prerequisites: what was built before the cell ran: ``name``, ``key``, ``config``, ``seed`` and ``seconds`` of each.
+        prerequisites: what was built before the cell ran: ``name``, ``key``, ``config``, ``seed``, and whether it was
+            ``used`` for ``planning`` or for ``distilling``. Their cost is in ``Record.distil``.
 
     Example:
         >>> from bench.record import Cell

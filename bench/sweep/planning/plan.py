@@ -188,14 +188,17 @@ class Planner:
             budget = BudgetRequest.parse(text).resolve(spec.classes, spec.height, spec.width)
             for kind, selection in wanted:
                 for seed in self.settings.seeds:
-                    context = PlanContext(spec, budget, seed, find=partial(self._find, dataset, data_hash))
+                    looked_into: list[Need] = []
+                    context = PlanContext(spec, budget, seed, find=partial(self._find, dataset, data_hash, looked_into))
                     choice = self._choose(cast(Kind, kind), selection, context)
-                    yield self._planned(choice, context, data_hash, protocol)
+                    yield self._planned(choice, context, data_hash, protocol, looked_into)
         if not self.settings.no_reference:
             yield self._full_data(dataset, data_hash, protocol)
 
-    def _find(self, dataset: Dataset, data_hash: str, need: Need) -> Path:
+    def _find(self, dataset: Dataset, data_hash: str, looked_into: list[Need], need: Need) -> Path:
         """Return the folder of a prerequisite that planning looks into; it is built now if it is not there."""
+        if need not in looked_into:
+            looked_into.append(need)
         return ensure(need, dataset, self.prerequisites, data_hash=data_hash).path
 
     def _choose(self, kind: Kind, selection: Selection, context: PlanContext) -> _Choice:
@@ -227,7 +230,9 @@ class Planner:
         asked = self.settings.network
         return {"network": asked} if asked and "network" in method_class.legal(parts) else {}
 
-    def _planned(self, choice: _Choice, context: PlanContext, data_hash: str, protocol: Protocol) -> PlannedCell:
+    def _planned(
+        self, choice: _Choice, context: PlanContext, data_hash: str, protocol: Protocol, looked_into: Sequence[Need]
+    ) -> PlannedCell:
         method, resolution = choice.method, choice.resolution or Resolution(choice.method)
         # Effort changes nothing where there are no outer steps, so such cells are the same at every effort.
         effort = self.settings.effort if resolution.outer_steps else 1.0
@@ -259,7 +264,10 @@ class Planner:
             sources=list(choice.recipe.sources),
             reference=method.reference,
             outer_steps=scaled_steps(resolution.outer_steps, effort),
-            prerequisites=[self._announced(need, data_hash) for need in resolution.needs],
+            prerequisites=[
+                *(self._listed(need, data_hash, "distilling") for need in resolution.needs),
+                *(self._listed(need, data_hash, "planning") for need in looked_into if need not in resolution.needs),
+            ],
         )
         distil = distil_key(cell)
         planned = PlannedCell(cell, digest({"distil": distil, "protocol": protocol.hash}), distil, resolution=choice.resolution)
@@ -269,9 +277,10 @@ class Planner:
             planned.state, planned.reason = "failed", choice.failure
         return planned
 
-    def _announced(self, need: Need, data_hash: str) -> dict[str, Any]:
+    def _listed(self, need: Need, data_hash: str, used: str) -> dict[str, Any]:
         """Return a prerequisite as the record lists it; its cost is known once it is built."""
-        return {"name": need.name, "config": dict(need.config), "seed": need.seed, "key": resolve(need).key(need.seed, data_hash)}
+        key = resolve(need).key(need.seed, data_hash)
+        return {"name": need.name, "config": dict(need.config), "seed": need.seed, "key": key, "used": used}
 
     def _full_data(self, dataset: Dataset, data_hash: str, protocol: Protocol) -> PlannedCell:
         """Plan the full-data line: students trained on all of the training split, with the first seed."""
@@ -318,6 +327,8 @@ def distil_key(cell: Cell) -> str:
             **cell.identity,
             "fields": {name: value for name, value in cell.fields.items() if name not in cell.unkeyed},
             "plan": cell.plan,
+            # What planning looked into has done its work: it stands in the plan.
+            "prerequisites": sorted(needed["key"] for needed in cell.prerequisites if needed["used"] == "distilling"),
             "data": cell.data_hash,
             "split": cell.split,
             "pixels": cell.budget["pixels"],
