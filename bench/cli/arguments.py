@@ -14,7 +14,7 @@ from ..sweep.readers import READERS
 
 COMMANDS = {
     "run": "plan, run and report a sweep (the default: the word may be left out)",
-    "list": "methods, data sets and protocols, and which of them can be used here",
+    "list": "methods and their parts, data sets and protocols, and which of them can be used here",
     "show": "everything about one cell: configuration, lineage, scores, log, command to run it again",
     "report": "render the tables and plots from the records once more",
     "new": "write a file to start from: new method|objective|form|dataset NAME",

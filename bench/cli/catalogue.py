@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from typing import Any
 
 from tabulate import tabulate
 
 from ..data import DataOptions
 from ..errors import BenchError
 from ..judge.protocol import PROTOCOLS
-from ..registry import DATASETS, METHODS, UNAVAILABLE
+from ..registry import DATASETS, FORMS, METHODS, OBJECTIVES, PREREQUISITES, SELECTIONS, UNAVAILABLE, Registry
 
 
 def catalogue(options: DataOptions) -> str:
-    """Return three tables, and the plugins that do not import with their reasons."""
-    parts = [_methods(), _datasets(options), _protocols()]
+    """Return tables of methods, their parts, data sets and protocols, and the plugins that do not import with their reasons."""
+    parts = [_methods(), *map(_parts, (FORMS, OBJECTIVES, SELECTIONS, PREREQUISITES)), _datasets(options), _protocols()]
     if UNAVAILABLE:
         parts.append(_table("not available", [(name, reason) for name, reason in sorted(UNAVAILABLE.items())], ("plugin", "reason")))
     return "\n\n".join(parts)
@@ -24,6 +25,13 @@ def catalogue(options: DataOptions) -> str:
 def _methods() -> str:
     rows = [(name, "available", _sentence(METHODS[name]), METHODS[name].reference) for name in METHODS]
     return _table("methods", rows, ("name", "here", "what it is", "reference"))
+
+
+def _parts(registry: Registry[Any]) -> str:
+    """Return a table of one kind of part."""
+    rows = [(name, _sentence(registry[name]), getattr(registry[name], "reference", "")) for name in registry]
+    columns = 3 if any(row[2] for row in rows) else 2
+    return _table(f"{registry.kind}s", [row[:columns] for row in rows], ("name", "what it is", "reference")[:columns])
 
 
 def _datasets(options: DataOptions) -> str:

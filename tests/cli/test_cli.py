@@ -220,7 +220,8 @@ def test_show_tells_everything_about_a_cell(out: Path, capsys: Words) -> None:
 def test_list_shows_what_there_is(forget: None, capsys: Words) -> None:
     assert main(["list", "--plugin", str(TOY), "--offline"]) == 0
     text = capsys.readouterr().out
-    for name in (*registry.METHODS, *registry.DATASETS, "native-v1", "common-v1", "toy_mean", "made up here"):
+    parts = (*registry.FORMS, *registry.OBJECTIVES, *registry.SELECTIONS, *registry.PREREQUISITES)
+    for name in (*registry.METHODS, *parts, *registry.DATASETS, "native-v1", "common-v1", "toy_mean", "made up here"):
         assert name in text
 
 
