@@ -196,7 +196,7 @@ def check_fields(method: type[Method], values: Mapping[str, Any], where: str, ch
     Raises:
         BenchError: unknown field (with the closest name, and the part it belongs to) or a value of another type.
     """
-    values = {method.aliases.get(key, key): value for key, value in values.items()}
+    values = _named(method, values, where)
     known = method.legal({**(chosen or {}), **{axis: values[axis] for axis in method.axes if axis in values}})
     checked = {}
     for key, value in values.items():
@@ -211,6 +211,19 @@ def check_fields(method: type[Method], values: Mapping[str, Any], where: str, ch
         if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
             raise BenchError(f"{where}: field '{key}' cannot be {value!r}: it must be finite")
     return checked
+
+
+def _named(method: type[Method], values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Replace aliases by the names they stand for."""
+    named: dict[str, Any] = {}
+    for key, value in values.items():
+        name = method.aliases.get(key, key)
+        if name in named:
+            raise BenchError(f"{where}: {key} is another name of a field that is set, too ({name}); set it once")
+        if name in method.axes and not isinstance(value, str):
+            raise BenchError(f"{where}: {key} names a part, such as {method.candidates({})[0][name]}, found {value!r}")
+        named[name] = value
+    return named
 
 
 def _not_a_field(method: type[Method], key: str, known: Mapping[str, Any]) -> str:

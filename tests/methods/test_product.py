@@ -54,6 +54,15 @@ def test_images_is_another_name_of_form():
     assert check_fields(METHODS["random"], {"images": "tiles", "tiles": 2}, "test") == {"form": "tiles", "tiles": 2}
 
 
+def test_a_part_is_named_once_and_by_a_word():
+    with pytest.raises(BenchError, match="form is another name of a field that is set, too|images is another name"):
+        check_fields(METHODS["random"], {"images": "tiles", "form": "full"}, "test")
+    with pytest.raises(BenchError, match="form names a part, such as full, found 3"):
+        check_fields(METHODS["rat_bptt"], {"form": 3}, "test")
+    with pytest.raises(BenchError, match="objective names a part, such as bptt, found"):
+        check_fields(METHODS["rat_bptt"], {"objective": None}, "test")
+
+
 def test_another_objective_never_counts_as_tuned_by_this_one_s_rule(empty_room):
     @OBJECTIVES.register("still")
     @dataclass(frozen=True)
