@@ -15,7 +15,7 @@ from .method import PlanContext, Refusal, Task
 from .parameterization import Parameterization
 from .prerequisite import Need
 from .registry import SELECTIONS
-from .selection import feature_seed, features_need, read_features, uses_features
+from .selection import checked, feature_seed, features_need, read_features, uses_features
 from .space import Space
 
 #: ``Form.init``: unit-norm Gaussian noise instead of real images.
@@ -34,7 +34,7 @@ class FormPlan:
         adapted: how whole images cope below one image per class (``lowres``, ``subset``), or empty.
         external: what is used from outside the training data, or empty.
         notes: sentences for the record.
-        needs: prerequisites that ``build`` will open.
+        needs: prerequisites that ``empty`` or ``fill`` will open, beside those of the selection.
 
     Example:
         >>> from bench import FORMS, BudgetRequest, PlanContext, Spec, registry
@@ -124,7 +124,7 @@ class Form(ABC):
         return None if self.init == NOISE else SELECTIONS["random" if self.init == "real" else self.init]
 
     def selection_needs(self, seed: int) -> tuple[Need, ...]:
-        """Return the prerequisites of the selection, for ``FormPlan.needs``."""
+        """Return the prerequisites of the selection; whoever uses the form announces them."""
         select = self.selection()
         return (features_need(feature_seed(seed, self.feature_seeds)),) if select is not None and uses_features(select) else ()
 
@@ -148,7 +148,7 @@ class Form(ABC):
             if uses_features(select):
                 need = features_need(feature_seed(task.seed, self.feature_seeds))
                 features = read_features(task.find(need))
-            chosen = select(features, task.train.labels, labels, task.generator("selection"))
+            chosen = checked(select(features, task.train.labels, labels, task.generator("selection")), task.train.labels, labels)
             images = task.train.unit_images(chosen)
             if space is not None:
                 images = space.transform(images)

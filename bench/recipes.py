@@ -155,6 +155,10 @@ def _read_rule(entry: Any, method: type[Method], where: str) -> Rule:
         raise BenchError(f"{where}: trials must be a whole number of at least 0, found {trials!r}")
     parts = {axis: _read_parts(when.get(axis), axis, method, where) for axis in method.axes}
     for combination in itertools.product(*parts.values()):
+        try:
+            method.legal(dict(zip(parts, combination, strict=True)))
+        except BenchError as error:
+            raise BenchError(f"{where}: {error}") from error
         checked = check_fields(method, values, where, dict(zip(parts, combination, strict=True)))
     return Rule(when.get("dataset"), _read_range(when.get("ipc"), where), checked, entry["source"], trials, parts)
 

@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import importlib.util
 import pkgutil
+import re
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -35,14 +36,15 @@ class Registry(Generic[T]):
         """Return a decorator that registers its object under ``name``.
 
         Raises:
-            RegistrationError: the name is taken; both modules are named. Or it is a part one of whose fields a part of
-                another kind has.
+            RegistrationError: the name is taken (both modules are named), reserved, or cannot be typed; the entry is of
+                another kind; or it is a part one of whose fields a part of another kind has.
         """
 
         def add(entry: T) -> T:
+            _check_entry(self.kind, name, entry)
             if name in self._entries and not _same_definition(self._entries[name], entry):
                 raise RegistrationError(
-                    f"{self.kind} '{name}' is registered twice: by {_module_of(self._entries[name])} and by {_module_of(entry)}"
+                    f"{self.kind} '{name}' is registered twice: by {_place_of(self._entries[name])} and by {_place_of(entry)}"
                 )
             if self.kind in _PARTS:
                 claim_fields(self.kind, cast(type, entry))
@@ -89,6 +91,23 @@ _FAMILIES = ("forms", "objectives", "selections", "prerequisites")
 #: Kinds of parts whose fields share one flat namespace in brackets and recipes.
 _PARTS = ("form", "objective")
 _FIXED_PARTS: dict[str, type] = {}
+#: Fields that choose parts; ``images`` is another name of ``form``.
+_CHOOSING = ("form", "objective", "images")
+#: Names that mean something else where a part is chosen.
+_RESERVED = {"form": ("auto",), "objective": ("none",), "selection": ("noise", "real")}
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*", re.ASCII)
+#: What an entry of a registry must have, to be told from one of another kind that was registered by mistake.
+_HALLMARK = {"method": "distill", "parameterization": "decode", "form": "empty", "objective": "begin", "prerequisite": "build"}
+
+
+def _check_entry(kind: str, name: str, entry: object) -> None:
+    if not _NAME.fullmatch(name):
+        raise RegistrationError(f"{kind} '{name}' of {_place_of(entry)} cannot be typed; use letters, digits and underscores")
+    if name in _RESERVED.get(kind, ()):
+        raise RegistrationError(f"{kind} '{name}' of {_place_of(entry)} is a reserved name; give it another one")
+    hallmark = _HALLMARK.get(kind)
+    if hallmark and not (isinstance(entry, type) and hasattr(entry, hallmark)):
+        raise RegistrationError(f"{kind} '{name}' of {_place_of(entry)} has no {hallmark}(); it is no {kind}")
 
 
 def claim_fields(kind: str, part: type) -> None:
@@ -107,12 +126,12 @@ def claim_fields(kind: str, part: type) -> None:
         **{f"objective '{n}'": OBJECTIVES[n] for n in OBJECTIVES},
     }
     mine = _field_names(part)
-    if reserved := mine & set(_PARTS):
+    if reserved := mine & set(_CHOOSING):
         raise RegistrationError(f"{part.__name__} has the field '{min(reserved)}', which chooses a part; give it another name")
     for label, other in others.items():
         if label.partition(" '")[0] != kind and (shared := mine & _field_names(other)):
             raise RegistrationError(
-                f"{part.__name__} of {_module_of(part)} has the field '{min(shared)}', which belongs to the {label}; give it another name"
+                f"{part.__name__} of {_place_of(part)} has the field '{min(shared)}', which belongs to the {label}; give it another name"
             )
     if kind not in _PARTS:
         _FIXED_PARTS[kind] = part
@@ -194,6 +213,13 @@ def _forget(module: str) -> None:
 
 def _module_of(entry: object) -> str:
     return str(getattr(entry, "__module__", type(entry).__module__))
+
+
+def _place_of(entry: object) -> str:
+    """Return where an entry comes from, as its author knows it: a module, or the file given by ``--plugin``."""
+    module = _module_of(entry)
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return str(file) if file and module.startswith("ddbench_plugin_") else module
 
 
 def _same_definition(one: object, other: object) -> bool:

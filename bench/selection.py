@@ -41,6 +41,21 @@ def uses_features(select: object) -> bool:
     return bool(getattr(select, "uses_features", False))
 
 
+def checked(chosen: Tensor, labels: Tensor, slots: Tensor) -> Tensor:
+    """Return what a selection chose, if that is a training image of the wanted class for every slot.
+
+    Raises:
+        ValueError: it is not; says what was found.
+    """
+    if chosen.shape != slots.shape or chosen.dtype.is_floating_point:
+        raise ValueError(f"a selection returns {len(slots)} indices, found {chosen.dtype} {tuple(chosen.shape)}")
+    if len(chosen) and not 0 <= int(chosen.min()) <= int(chosen.max()) < len(labels):
+        raise ValueError(f"a selection returns indices from 0 to {len(labels) - 1}, found {int(chosen.min())} to {int(chosen.max())}")
+    if not bool((labels[chosen] == slots).all()):
+        raise ValueError("a selection returns an image of the wanted class for every slot, found one of another class")
+    return chosen
+
+
 def feature_seed(seed: int, feature_seeds: int) -> int:
     """Return which feature network a distillation seed looks through."""
     return seed % max(1, feature_seeds)

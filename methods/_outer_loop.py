@@ -95,6 +95,7 @@ class OuterLoop:
         self.optimizer = _optimizer(outer, self.trained, stored)
         self.clip = NormClip(outer.clip)
         self.average: dict[str, Tensor] = {}
+        self.skipped = 0
 
     def finish(self) -> None:
         """Take all outer steps; afterwards the parameterization holds the distilled set."""
@@ -112,6 +113,9 @@ class OuterLoop:
                 for name, tensor in self.trained.items():
                     tensor.copy_(self.average[name] / count)
         self.task.note(**self.run.facts())
+        if self.skipped:
+            # A run that learned nothing must not look like one that did.
+            self.task.note(skipped_steps=self.skipped)
 
     def _is_label(self, name: str) -> bool:
         return self.stored.roles[name] == "label"
@@ -119,6 +123,7 @@ class OuterLoop:
     def _descend(self, gradients: Mapping[str, Tensor]) -> None:
         """Take one step of the optimizer and bring the numbers back to legal values."""
         if not all(bool(g.isfinite().all()) for g in gradients.values()):
+            self.skipped += 1
             return  # one exploding window must not poison the moments for ever
         # The norm is that of the images alone, as in the authors' code, so that label gradients do not decide it.
         pixels = [g for name, g in gradients.items() if not self._is_label(name)]
@@ -156,15 +161,15 @@ class OuterLoop:
         state |= {f"average.{name}": tensor for name, tensor in self.average.items()}
         state |= {f"run.{name}": tensor for name, tensor in self.run.state().items()}
         state |= self.run.streams.state()
-        return state | {"progress": torch.tensor([self.done, self.clip.running], dtype=torch.float64)}
+        return state | {"progress": torch.tensor([self.done, self.clip.running, self.skipped], dtype=torch.float64)}
 
     def _resume(self) -> None:
         saved = self.task.resume_from
         if saved is None or not self.run.load(_below("run.", saved)):
             return
         self.run.streams.load(saved)
-        done, self.clip.running = saved["progress"].tolist()
-        self.done = int(done)
+        done, self.clip.running, skipped = saved["progress"].tolist()
+        self.done, self.skipped = int(done), int(skipped)
         with torch.no_grad():
             for name, tensor in self.trained.items():
                 tensor.copy_(saved[f"stored.{name}"])

@@ -22,6 +22,7 @@ from bench import (
     Student,
     Task,
 )
+from bench.errors import did_you_mean
 from bench.form import NOISE
 from bench.method import Hyperparameter, hyperparameters
 from bench.nn.spaces import needs_of_space
@@ -101,6 +102,8 @@ class Product(Method):
         form, name = FORMS[values["form"]], values.get("objective", cls.own_objective)
         objective: type[Objective] | None = None if name == NONE else OBJECTIVES[name]
         # Later ones win: an objective's defaults, then the product's, then what was asked for.
+        if objective:
+            _check_defaults(objective)
         given = {
             **(objective.outer_defaults if objective else {}),
             **(objective.student_defaults if objective else {}),
@@ -151,7 +154,7 @@ class Product(Method):
         if isinstance(planned, Refusal):
             return planned
         settled, images = replace(self, form=planned.form, student=student), planned.images
-        needs = (*needs_of_space(student.space, spec), *planned.needs)
+        needs = (*needs_of_space(student.space, spec), *planned.form.selection_needs(context.seed), *planned.needs)
         steps, flops = 0, None
         if self.objective:
             needs += self.objective.needs(spec, student, context.seed)
@@ -189,6 +192,19 @@ class Product(Method):
         run = self.objective.begin(task, self.student, task.steps(self.outer.outer_iterations))
         OuterLoop(self.outer, task, stored, run).finish()
         return DistilledSet(task.spec, stored, recipe, space=self.student.space, network=self.student.network)
+
+
+def _check_defaults(objective: type[Objective]) -> None:
+    """Refuse defaults that no field would take.
+
+    Raises:
+        ValueError: one is misspelt.
+    """
+    for name, part in (("outer_defaults", Outer), ("student_defaults", Student)):
+        known = [item.name for item in fields(part)]
+        for key in getattr(objective, name):
+            if key not in known:
+                raise ValueError(f"objective '{objective.name}' has the unknown field '{key}' in its {name}{did_you_mean(key, known)}")
 
 
 def _of(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,10 +48,10 @@ def new_plugin(kind: str, name: str, folder: Path | None = None) -> Path:
         BenchError: the name is no good or taken, or the file cannot be written.
     """
     registry, home, _ = KINDS[kind]
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name) or keyword.iskeyword(_class_name(name)):
         raise BenchError(f"'{name}' cannot name a {kind}; use small letters, digits and underscores, e.g. my_{kind}")
     if name in registry:
-        raise BenchError(f"a {registry.kind} '{name}' exists already; choose another name")
+        raise BenchError(f"the {registry.kind} '{name}' exists already; choose another name")
     file = (folder or home) / f"{name}.py"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

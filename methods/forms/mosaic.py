@@ -28,7 +28,7 @@ class Mosaic(PatchedPoster):
         layout = self.layout(context)
         if isinstance(layout, Refusal):
             return layout
-        return self.planned(layout, list(range(context.spec.classes)), needs=self.selection_needs(context.seed))
+        return self.planned(layout, list(range(context.spec.classes)))
 
     def fill(self, stored: Parameterization, images: Tensor, labels: Tensor) -> None:
         """Shrink the images of a class into its rectangle: one, or several above one image per class."""

@@ -114,7 +114,7 @@ class OrderedPoster(PatchedPoster):
         varies = source == "random" or (source == "features" and self.feature_seeds > 1)
         form = replace(self, order=source if varies else "-".join(map(str, order)))
         external = "CLIP text embeddings" if source == "clip" else ""
-        return form.planned(layout, order, external=external, notes=notes, needs=self.selection_needs(context.seed))
+        return form.planned(layout, order, external=external, notes=notes)
 
     def _source(self) -> tuple[str, tuple[str, ...]]:
         if self.order != "auto":

@@ -38,7 +38,7 @@ class SeparateImages(Form):
     def planned(self, context: PlanContext, images: int, size: tuple[int, int], adapted: str = "") -> FormPlan:
         """Return the plan of so many images of one size, the same number of every class."""
         geometry = {"size": list(size), "labels": self.label_form()}
-        return FormPlan(self, images, geometry, adapted, needs=self.selection_needs(context.seed))
+        return FormPlan(self, images, geometry, adapted)
 
     def label_form(self) -> LabelForm:
         """Return how labels are stored: not at all if they are fixed, because classes come in order."""
@@ -105,7 +105,7 @@ class Subset(SeparateImages):
             "labels": "soft" if form.labels == "learned" else "ids",
             "classes": self._classes(context),
         }
-        return FormPlan(form, budget.images, geometry, adapted="subset", needs=form.selection_needs(context.seed))
+        return FormPlan(form, budget.images, geometry, adapted="subset")
 
     def _classes(self, context: PlanContext) -> list[int]:
         classes, count = context.spec.classes, context.budget.images

@@ -102,10 +102,13 @@ def test_the_average_is_that_of_the_last_iterates(digits):
 
 def test_a_non_finite_step_is_skipped(digits):
     stored = Images(digits.spec, 10)
-    loop = OuterLoop(Outer(outer_iterations=1), task_for(digits, planned("rat_bptt", digits.spec, "1")), stored, Slope(math.nan, 0.0))
+    noted = {}
+    task = task_for(digits, planned("rat_bptt", digits.spec, "1"), on_note=noted.update)
+    loop = OuterLoop(Outer(outer_iterations=1), task, stored, Slope(math.nan, 0.0))
     loop.finish()
     assert float(stored.images.detach().abs().sum()) == 0.0
     assert not loop.optimizer.state
+    assert noted["skipped_steps"] == 1
 
 
 PRODUCTS = [

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
+import torch
 from products import planned
 from registries import restored_registries
 
-from bench import FORMS, METHODS, OBJECTIVES, BenchError, Form, Objective, Spec
+from bench import FORMS, METHODS, OBJECTIVES, SELECTIONS, BenchError, Form, Objective, Spec, on_features
 from bench.recipes import check_fields, load_rules, resolve_recipe
 from bench.registry import RegistrationError
+from bench.selection import checked
 
 DIGITS = Spec("digits", 10, (1, 8, 8), tuple("0123456789"), mirror=False)
 
@@ -135,3 +137,70 @@ def test_a_selection_without_an_objective_and_noise_alone_is_refused():
 
     assert "stays noise" in plan("random", DIGITS, "1", {"init": "noise"}).reason
     assert "init=hering does not exist" in plan("random", DIGITS, "1", {"init": "hering"}).reason
+
+
+def test_a_selection_on_features_is_announced_for_every_form():
+    resolution = planned("random", DIGITS, "1", {"init": "real"})
+    assert resolution.needs == ()
+    with restored_registries():
+
+        @SELECTIONS.register("first")
+        @on_features
+        def first(features, labels, slots, generator):
+            return slots
+
+        for form in ("full", "tiles", "mosaic"):
+            assert [need.name for need in planned("random", DIGITS, "1", {"form": form, "init": "first"}).needs] == ["features"]
+        seeds = {planned("random", DIGITS, "1", {"init": "first", "feature_seeds": 2}, seed=s).needs[0].seed for s in range(4)}
+        assert seeds == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "complaint"),
+    [
+        (torch.tensor([0]), "returns 2 indices"),
+        (torch.tensor([0.0, 1.0]), "returns 2 indices"),
+        (torch.tensor([-1, 1]), "found -1 to 1"),
+        (torch.tensor([0, 3]), "found 0 to 3"),
+        (torch.tensor([1, 0]), "of another class"),
+    ],
+)
+def test_a_selection_that_returns_something_else_is_an_error(chosen, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        checked(chosen, torch.tensor([0, 1, 1]), torch.tensor([0, 1]))
+
+
+def test_misspelt_defaults_of_an_objective_are_an_error(empty_room):
+    @OBJECTIVES.register("hasty")
+    @dataclass(frozen=True)
+    class Hasty(Objective):
+        """Cannot spell."""
+
+        name: ClassVar[str] = "hasty"
+        reference: ClassVar[str] = "a test"
+        outer_defaults: ClassVar[dict] = {"outer_iteratons": 5}
+
+        def begin(self, task, student, steps):
+            raise NotImplementedError
+
+    with pytest.raises(ValueError, match="unknown field 'outer_iteratons' in its outer_defaults; did you mean 'outer_iterations'"):
+        METHODS["rat_bptt"].build({"form": "full", "objective": "hasty"})
+
+
+@pytest.mark.parametrize(
+    ("registry", "name", "complaint"),
+    [
+        (SELECTIONS, "real", "reserved"),
+        (OBJECTIVES, "none", "reserved"),
+        (FORMS, "a,b]", "cannot be typed"),
+        (METHODS, "odd", "has no distill"),
+        (FORMS, "odd", "has no empty"),
+    ],
+)
+def test_what_could_never_be_chosen_is_refused_when_it_registers(empty_room, registry, name, complaint):
+    class Odd:
+        pass
+
+    with pytest.raises(RegistrationError, match=complaint):
+        registry.register(name)(Odd)
+    assert name not in registry

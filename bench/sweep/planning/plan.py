@@ -16,7 +16,7 @@ from ...errors import BenchError, unknown_name
 from ...judge.evaluate import network_name
 from ...judge.protocol import Protocol, get_protocol
 from ...keys import digest, plain
-from ...method import Method, PlanContext, Resolution
+from ...method import Method, PlanContext, Refusal, Resolution
 from ...prerequisite import Need
 from ...prerequisite_store import PrerequisiteStore, ensure, resolve
 from ...recipes import ResolvedRecipe, check_fields, resolve_recipe
@@ -355,9 +355,29 @@ def build(method_class: type[Method], values: Mapping[str, Any], label: str) -> 
         raise BenchError(f"method '{label}' does not accept these hyper-parameters: {error}") from error
 
 
+def _answer(method: Method, context: PlanContext) -> Resolution | Refusal:
+    """Ask a method once, and take nothing from it that a record could not hold.
+
+    Raises:
+        TypeError: the answer is of another kind, or holds what is not plain JSON.
+        ValueError: a number in it is not finite.
+    """
+    answer = method.plan(context)
+    if isinstance(answer, Refusal):
+        return Refusal(str(answer.reason))
+    if not isinstance(answer, Resolution):
+        raise TypeError(f"plan() returned {type(answer).__name__}; it must return a Resolution or a Refusal")
+    if type(answer.outer_steps) is not int or answer.outer_steps < 0:
+        raise TypeError(f"outer_steps is {answer.outer_steps!r}; it must be a whole number of at least 0")
+    plain({"plan": dict(answer.plan), "fields": answer.method.values(), "identity": answer.method.identity()})
+    return answer
+
+
 def with_overrides(selection: Selection, overrides: Mapping[str, Mapping[str, Any]]) -> Selection:
     """Add the fields of ``--set`` and ``--config`` that the brackets leave open to a selection and to its name."""
-    added = {key: value for key, value in overrides.get(selection.name, {}).items() if key not in selection.fields}
+    aliases = METHODS[selection.name].aliases if selection.name in METHODS else {}
+    taken = {aliases.get(key, key) for key in selection.fields}
+    added = {key: value for key, value in overrides.get(selection.name, {}).items() if aliases.get(key, key) not in taken}
     if not added:
         return selection
     shown = [f"{key}={_typed(value)}" for key, value in sorted(added.items())]

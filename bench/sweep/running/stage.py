@@ -143,7 +143,12 @@ def run_stage(stage: str, payload: Payload, report: Report = silent) -> Outcome:
         raise
     except BaseException as error:  # also SystemExit of a plugin: it ends this stage only
         status, reason = _name(error)
-        return Outcome(status, reason, traceback.format_exc())
+        return Outcome(status, _writable(reason), _writable(traceback.format_exc()))
+
+
+def _writable(text: str) -> str:
+    """Spell out what no file can hold: half a surrogate pair, as it comes from undecodable file names."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _name(error: BaseException) -> tuple[str, str]:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bench import METHODS, BenchError, registry
+from bench import METHODS, BenchError, Resolution, registry
 from bench.data import load_dataset
 from bench.prerequisite_store import PrerequisiteStore
 from bench.record import Record
@@ -126,6 +127,33 @@ def test_a_method_that_breaks_while_planned_fails_alone(make: Callable[..., Plan
     (planned,) = make().cells
     assert planned.state == "failed"
     assert "ZeroDivisionError: oops" in planned.reason
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        (None, "plan\\(\\) returned NoneType"),
+        (lambda self: Resolution(self, plan={"k": object()}), "TypeError"),
+        (lambda self: Resolution(self, plan={"k": float("nan")}), "ValueError"),
+        (lambda self: Resolution(self, outer_steps="x"), "outer_steps is 'x'"),
+        (SystemExit(4), "SystemExit: 4"),
+    ],
+)
+def test_an_answer_that_no_record_could_hold_fails_its_own_cells(make, monkeypatch, answer, complaint) -> None:
+    def plan(self: object, context: object) -> object:
+        if isinstance(answer, SystemExit):
+            raise answer
+        return answer(self) if answer else None
+
+    monkeypatch.setattr(METHODS["toy_mean"], "plan", plan)
+    (planned,) = make().cells
+    assert planned.state == "failed"
+    assert re.search(complaint, planned.reason)
+
+
+def test_brackets_win_over_overrides_by_whatever_name() -> None:
+    tiles = Selection("random", "images=tiles", {"images": "tiles"})
+    assert with_overrides(tiles, parse_set(["random.form=full"])) == tiles
 
 
 def test_overrides_show_in_the_name_and_give_way_to_brackets() -> None:
