@@ -213,10 +213,10 @@ class Planner:
             )
             tried = _Choice(kind, selection, recipe, build(method_class, recipe.values, selection.label))
             try:
-                planned = tried.method.plan(context)
+                planned = _answer(tried.method, context)
             except BenchError:
                 raise  # the input is wrong, and no other part would make it right
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 # A plugin that breaks while it is planned fails its own cells only.
                 return replace(tried, failure=f"planning failed: {type(error).__name__}: {error}")
             if isinstance(planned, Resolution):
