@@ -169,8 +169,16 @@ class Planner:
         for selection in selections:
             check_fields(require(METHODS, selection.name), selection.fields, f"method '{selection.label}'")
         for name, values in self.settings.set.items():
-            check_fields(require(METHODS, name), values, f"set '{name}'")
+            self._check_overrides(require(METHODS, name), values, selections)
         return tuple(with_overrides(selection, self.settings.set) for selection in selections)
+
+    def _check_overrides(self, method: type[Method], values: Mapping[str, Any], selections: Sequence[Selection]) -> None:
+        """Check that every field of ``--set`` or ``--config`` fits some row of its method; the others go without it."""
+        rows = [s.fields for s in selections if s.name == method.name]
+        rows += [] if self.settings.no_reference else [dict(form) for form in method.reference_forms]
+        for key, value in values.items():
+            fitting = [fields for fields in rows if key in _fitting(method, fields, {key: value})]
+            check_fields(method, {key: value}, f"set '{method.name}'", _axes(method, (fitting or rows or [{}])[0]))
 
     def _references(self) -> Iterator[Selection]:
         if self.settings.no_reference:
@@ -375,13 +383,27 @@ def _answer(method: Method, context: PlanContext) -> Resolution | Refusal:
 
 def with_overrides(selection: Selection, overrides: Mapping[str, Mapping[str, Any]]) -> Selection:
     """Add the fields of ``--set`` and ``--config`` that the brackets leave open to a selection and to its name."""
-    aliases = METHODS[selection.name].aliases if selection.name in METHODS else {}
-    taken = {aliases.get(key, key) for key in selection.fields}
-    added = {key: value for key, value in overrides.get(selection.name, {}).items() if aliases.get(key, key) not in taken}
+    asked = overrides.get(selection.name, {})
+    added = _fitting(METHODS[selection.name], selection.fields, asked) if selection.name in METHODS else dict(asked)
+    added = {key: value for key, value in added.items() if key not in selection.fields}
     if not added:
         return selection
     shown = [f"{key}={_typed(value)}" for key, value in sorted(added.items())]
     return Selection(selection.name, ",".join(filter(None, [selection.variant, *shown])), {**selection.fields, **added})
+
+
+def _axes(method: type[Method], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts that some fields choose."""
+    named = {method.aliases.get(key, key): value for key, value in fields.items()}
+    return {axis: named[axis] for axis in method.axes if axis in named}
+
+
+def _fitting(method: type[Method], fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the overrides that ``fields`` leave open, under whatever name, and that their parts have."""
+    taken = {method.aliases.get(key, key) for key in fields}
+    open_ones = {key: value for key, value in overrides.items() if method.aliases.get(key, key) not in taken}
+    legal = method.legal({**_axes(method, open_ones), **_axes(method, fields)})
+    return {key: value for key, value in open_ones.items() if method.aliases.get(key, key) in legal}
 
 
 def _typed(value: Any) -> str:

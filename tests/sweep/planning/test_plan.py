@@ -280,3 +280,21 @@ def test_network_is_that_of_every_row(tmp_path: Path) -> None:
     assert {planned.cell.network for planned in plan.cells} == {"convnet-d2-w8"}
     assert {planned.cell.protocol["network"] for planned in plan.cells} == {"convnet-d2-w8"}
     assert {planned.cell.fields["network"] for planned in plan.cells if planned.cell.kind != "full_data"} == {"convnet-d2-w8"}
+
+
+def test_an_override_holds_for_the_rows_that_have_its_field(tmp_path: Path) -> None:
+    settings = merge({"methods": ("random",), "budgets": ("1",), "seeds": (0,), "set": {"random": {"tiles": 9, "student_lr": 0.5}}}, None)
+    plan = Planner(settings, PrerequisiteStore(tmp_path)).plan()
+    found = {
+        p.cell.fields["form"]: (p.cell.fields.get("tiles"), p.cell.fields["student_lr"]) for p in plan.cells if p.cell.kind != "full_data"
+    }
+    assert found == {"full": (None, 0.5), "tiles": (9, 0.5), "mosaic": (None, 0.5)}
+
+
+@pytest.mark.parametrize("methods", [("podd",), ("podd", "rat_bptt[form=tiles]")])
+def test_an_override_that_fits_no_row_is_wrong_input(tmp_path: Path, methods: tuple[str, ...]) -> None:
+    settings = merge({"methods": methods, "budgets": ("1",), "seeds": (0,), "set": {"podd": {"tiles": 9}}}, None)
+    with pytest.raises(BenchError, match="set 'podd': 'tiles' is a field of form 'tiles'"):
+        Planner(settings, PrerequisiteStore(tmp_path)).check()
+    fitting = merge({"methods": ("podd[form=tiles]",), "budgets": ("1",), "seeds": (0,), "set": {"podd": {"tiles": 9}}}, None)
+    assert Planner(fitting, PrerequisiteStore(tmp_path)).check()
