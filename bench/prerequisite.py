@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .keys import digest
+from .registry import PREREQUISITES
 from .seeding import stream
 
 if TYPE_CHECKING:
@@ -121,9 +122,12 @@ class Prerequisite(ABC):
         """
 
     def key(self, seed: int, data_hash: str) -> str:
-        """Return the name of its folder: a hash of everything that can change the files."""
+        """Return the name of its folder: a hash of everything that can change the files, what it needs included."""
         config = asdict(self)  # type: ignore[call-overload]
-        return digest({"prerequisite": self.name, "version": self.version, "config": config, "seed": seed, "data": data_hash})
+        content = {"prerequisite": self.name, "version": self.version, "config": config, "seed": seed, "data": data_hash}
+        if needs := self.needs(seed):
+            content["needs"] = [PREREQUISITES[need.name](**need.config).key(need.seed, data_hash) for need in needs]
+        return digest(content)
 
 
 def unannounced(need: Need) -> LookupError:

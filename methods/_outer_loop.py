@@ -50,6 +50,9 @@ class Outer:
             return f"outer_iterations is {self.outer_iterations}; at least one step is needed"
         if not 0.0 <= self.average <= 1.0:
             return f"average is {self.average}; it is a share of the run, from 0 to 1"
+        for name in ("outer_lr", "label_lr", "outer_momentum"):
+            if getattr(self, name) < 0:
+                return f"{name} is {getattr(self, name)}; it must not be negative"
         return None
 
 
@@ -73,7 +76,7 @@ class NormClip:
         """
         if self.mode == "off":
             return 1.0
-        if math.isnan(self.running):
+        if math.isnan(self.running) or self.running == 0.0:  # nothing to compare with: a running mean of zero would stay zero
             self.running = norm
             return 1.0
         if self.mode == "official":

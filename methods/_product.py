@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self
 from bench import (
     FORMS,
     OBJECTIVES,
-    SELECTIONS,
     DistilledSet,
     Form,
     FormPlan,
@@ -146,11 +145,19 @@ class Product(Method):
         return tuple(part for part in chosen if part is not None)
 
     def plan(self, context: PlanContext) -> Resolution | Refusal:
-        """Settle the student, ask the objective, and let the form turn the budget into geometry."""
+        """Settle the student, ask the objective, and let the form turn the budget into geometry.
+
+        Raises:
+            BenchError: a name among the fields does not exist, or no student could be trained with them.
+        """
         spec, student = context.spec, self.student.settle(context.spec)
+        student.check(spec)
+        self.form.selection()  # names one that exists
         if sentence := self._problem(spec, student):
             return Refusal(sentence)
-        planned = self.form.plan(replace(context, optimised=self.objective is not None))
+        # ``real`` is another name, and equal products are to be one cell.
+        form = replace(self.form, init="random") if self.form.init == "real" else self.form
+        planned = form.plan(replace(context, optimised=self.objective is not None))
         if isinstance(planned, Refusal):
             return planned
         settled, images = replace(self, form=planned.form, student=student), planned.images
@@ -174,8 +181,6 @@ class Product(Method):
         )
 
     def _problem(self, spec: Spec, student: Student) -> str | None:
-        if self.form.init not in (NOISE, "real") and self.form.init not in SELECTIONS:
-            return f"init={self.form.init} does not exist; use {NOISE}, real, {', '.join(SELECTIONS)}"
         if self.objective is None:
             return f"without an objective {NOISE} stays {NOISE}; choose init=real" if self.form.init == NOISE else None
         return self.outer.problem() or self.objective.refuses(spec, student)

@@ -8,9 +8,11 @@ from typing import Self
 from torch import nn
 
 from ..data import Spec
+from ..errors import BenchError, unknown_name
 from ..train_recipe import Loss, Optimizer, Schedule, TrainRecipe
+from .augment import parse_strategy
 from .networks import build_network, default_network
-from .spaces import default_space
+from .spaces import SPACES, default_space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,21 @@ class Student:
             space=default_space(spec) if self.space == "auto" else self.space,
             network=self.network or default_network(spec),
         )
+
+    def check(self, spec: Spec) -> None:
+        """Refuse names that do not exist and numbers no student could be trained with; call it when settled.
+
+        Raises:
+            BenchError: says what was found.
+        """
+        if self.space not in SPACES:
+            raise unknown_name("pixel space", self.space, SPACES)
+        parse_strategy(self.augmentation)
+        self.build(spec)
+        if self.student_batch < 0:
+            raise BenchError(f"student_batch is {self.student_batch}; it must be a number of images, or 0 for all of them")
+        if problems := self.recipe(1).problems():
+            raise BenchError(problems[0].replace("recipe ", "student ", 1))
 
     def batch(self, images: int) -> int:
         """Return how many of ``images`` distilled images one step takes."""

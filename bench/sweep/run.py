@@ -67,7 +67,7 @@ class Recorder:
     def finished(self, job: Job, outcome: Outcome) -> None:
         """Write a record for every end of a cell but a good one, which the judge has written itself."""
         if job.key in self.planned and outcome.status != "ok":
-            before = self.planned[job.key].record
+            before = self.store.read(job.key)  # by now it may be that of another runner on the same folder
             # An interrupted second run of a finished cell leaves the finished record in place.
             if not (outcome.status == "interrupted" and before is not None and before.status == "ok"):
                 self.store.write(self._record(job, outcome))

@@ -15,6 +15,7 @@ from filelock import FileLock
 from ..errors import BenchError
 from ..files import write_text
 from ..record import Record
+from ..registry import PARAMETERIZATIONS
 
 
 @dataclass(frozen=True)
@@ -114,16 +115,21 @@ class Store:
     def set_info(self, distil_key: str) -> dict[str, Any] | None:
         """Return what was measured while a set was made, or ``None`` if the set is not complete.
 
-        ``distil.json`` is written last, so a set without it was interrupted.
+        ``distil.json`` is written last, so a set without it was interrupted. A set that another version of its decoder
+        wrote cannot be read any more, and has to be made again.
         """
         folder = self.set_folder(distil_key)
-        if not (folder / "manifest.json").is_file():
-            return None
         try:
+            manifest = json.loads((folder / "manifest.json").read_text())
             info = json.loads((folder / "distil.json").read_text())
         except (OSError, ValueError):
             return None
-        return info if isinstance(info, dict) else None
+        if not isinstance(info, dict) or not isinstance(manifest, dict):
+            return None
+        name = manifest.get("parameterization")
+        if isinstance(name, str) and name in PARAMETERIZATIONS and PARAMETERIZATIONS[name].version != manifest.get("version"):
+            return None
+        return info
 
     def find(self, prefix: str) -> Record:
         """Return the record whose key begins with ``prefix``.

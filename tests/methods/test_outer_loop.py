@@ -33,6 +33,11 @@ def test_an_outlier_inflates_the_running_norm_less_when_corrected():
     assert norms["official"].running == pytest.approx(0.9 + 10.0)
 
 
+def test_a_first_gradient_of_zero_does_not_stop_all_that_follow():
+    clip = NormClip("corrected")
+    assert [clip.factor(norm) for norm in (0.0, 3.0, 3.0)] == pytest.approx([1.0, 1.0, 1.0])
+
+
 class Slope(Run):
     """Gives every trained tensor a fixed gradient."""
 

@@ -136,7 +136,27 @@ def test_a_selection_without_an_objective_and_noise_alone_is_refused():
     from products import plan
 
     assert "stays noise" in plan("random", DIGITS, "1", {"init": "noise"}).reason
-    assert "init=hering does not exist" in plan("random", DIGITS, "1", {"init": "hering"}).reason
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"init": "randm"}, "unknown selection 'randm'; did you mean 'random'"),
+        ({"space": "nope"}, "unknown pixel space 'nope'"),
+        ({"augmentation": "flp"}, "flp"),
+        ({"network": "nope"}, "nope"),
+        ({"student_steps": 0}, "student steps is 0"),
+        ({"student_lr": -1.0}, "student lr is -1.0"),
+        ({"student_batch": -3}, "student_batch is -3"),
+    ],
+)
+def test_values_that_cannot_work_are_wrong_input(fields, complaint):
+    with pytest.raises(BenchError, match=complaint):
+        planned("rat_bptt", DIGITS, "1", fields)
+
+
+def test_real_is_another_name_of_random():
+    assert settled("random", {"init": "real"}) == settled("random", {"init": "random"}) == settled("random", {})
 
 
 def test_a_selection_on_features_is_announced_for_every_form():

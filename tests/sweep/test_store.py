@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import BenchError
+from bench import PARAMETERIZATIONS, BenchError
 from bench.record import Cell, Record
 from bench.sweep.store import Store
 
@@ -99,6 +99,7 @@ def test_a_record_never_holds_nan(tmp_path: Path) -> None:
 _HOLD = """
 import sys, time
 from pathlib import Path
+from bench import PARAMETERIZATIONS
 from bench.sweep.store import Store
 with Store(Path(sys.argv[1])).claim("k"):
     print("held", flush=True)
@@ -125,3 +126,13 @@ def test_a_claim_is_held_by_one_process_and_ends_with_it(tmp_path: Path) -> None
     holder.communicate()
     assert got.wait(10)
     waiting.join()
+
+
+def test_a_set_that_another_version_of_its_decoder_wrote_is_made_again(tmp_path: Path) -> None:
+    folder = Store(tmp_path).set_folder("abc")
+    folder.mkdir(parents=True)
+    (folder / "distil.json").write_text("{}")
+    version = PARAMETERIZATIONS["images"].version
+    for written, made in ((version, True), (version + 1, False)):
+        (folder / "manifest.json").write_text(json.dumps({"parameterization": "images", "version": written}))
+        assert (Store(tmp_path).set_info("abc") is not None) == made
