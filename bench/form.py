@@ -15,7 +15,7 @@ from .method import PlanContext, Refusal, Task
 from .parameterization import Parameterization
 from .prerequisite import Need
 from .registry import SELECTIONS
-from .selection import checked, feature_seed, features_need, read_features, uses_features
+from .selection import Select, checked, feature_seed, features_need, read_features, uses_features
 from .space import Space
 
 #: ``Form.init``: unit-norm Gaussian noise instead of real images.
@@ -119,7 +119,7 @@ class Form(ABC):
         """Write initial (n, c, h, w) images with their (n,) classes into the stored numbers."""
         stored.write(images, labels)
 
-    def selection(self) -> Any:
+    def selection(self) -> Select | None:
         """Return the function that selects real images, or ``None`` for noise."""
         return None if self.init == NOISE else SELECTIONS["random" if self.init == "real" else self.init]
 

@@ -285,7 +285,7 @@ def judge_set(
             given.save(folder)
         wanted = f"{_pixels_of(folder, dataset)}px" if budget is None else str(budget)
         granted = BudgetRequest.parse(wanted).resolve(spec.classes, spec.height, spec.width)
-        return judge.judge_set(folder, dataset, granted, chosen, seed, None, device=take_device(device))
+        return judge.judge_folder(folder, dataset, granted, chosen, seed, None, device=take_device(device))
 
 
 def _pixels_of(folder: Path, dataset: Dataset) -> int:

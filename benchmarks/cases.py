@@ -12,7 +12,7 @@ from bench import Batch, Spec, TrainRecipe
 from bench.decoders.poster import Poster
 from bench.decoders.poster_layout import PosterLayout
 from bench.methods._unroll import EngineName, ExpertDistance, InnerAdam, InnerSGD, RealBatchLoss, WindowGradient, choose_engine
-from bench.nn import students as training
+from bench.nn import training
 from bench.nn.augment import draw, join
 from bench.nn.networks import build_network, flops_per_image, initial_parameters
 from bench.nn.precision import Precision, rounding

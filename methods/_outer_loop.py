@@ -159,7 +159,7 @@ class OuterLoop:
         state = {f"stored.{name}": tensor.detach() for name, tensor in self.trained.items()}
         for name, tensor in self.trained.items():
             state |= {
-                f"optimizer.{what}.{name}": value for what, value in self.optimizer.state.get(tensor, {}).items() if value is not None
+                f"optimizer.{name}.{what}": value for what, value in self.optimizer.state.get(tensor, {}).items() if value is not None
             }
         state |= {f"average.{name}": tensor for name, tensor in self.average.items()}
         state |= {f"run.{name}": tensor for name, tensor in self.run.state().items()}
@@ -176,9 +176,10 @@ class OuterLoop:
         with torch.no_grad():
             for name, tensor in self.trained.items():
                 tensor.copy_(saved[f"stored.{name}"])
-                kept = {what.removesuffix(f".{name}"): v for what, v in _below("optimizer.", saved).items() if what.endswith(f".{name}")}
-                # Adam counts its steps on the host; what it remembers of gradients lies where the tensor lies.
-                for what, value in kept.items():
+                for what, value in _below(f"optimizer.{name}.", saved).items():
+                    if "." in what:
+                        continue  # of a tensor whose name begins like this one's; "step", "exp_avg" and the like have no dots
+                    # Adam counts its steps on the host; what it remembers of gradients lies where the tensor lies.
                     self.optimizer.state[tensor][what] = value.clone() if what == "step" else value.to(tensor.device, copy=True)
         self.average = {name: tensor.to(self.task.device, copy=True) for name, tensor in _below("average.", saved).items()}
 

@@ -24,7 +24,7 @@ from bench import (
 from bench.errors import did_you_mean
 from bench.form import NOISE
 from bench.method import Hyperparameter, hyperparameters
-from bench.nn.spaces import needs_of_space
+from bench.nn.spaces import SPACES, needs_of_space
 from bench.registry import claim_fields
 
 from . import _outer_loop
@@ -126,6 +126,10 @@ class Product(Method):
     def identity(self) -> dict[str, Any]:
         """Return the versions of the parts: products that are made of the same ones are one cell, whatever their names."""
         parts: dict[str, Any] = {"form": [self.form.name, self.form.version]}
+        if self.student.space in SPACES:  # one that is fitted on the spot is no prerequisite, whose key has its version
+            parts["space"] = SPACES[self.student.space].version
+        if (select := self.form.selection()) is not None:
+            parts["selection"] = getattr(select, "version", 1)
         if self.objective:
             parts |= {"objective": [self.objective.name, self.objective.version], "outer loop": _outer_loop.VERSION}
         return {"product": parts}
@@ -140,8 +144,9 @@ class Product(Method):
         return self.objective.unkeyed if self.objective else frozenset()
 
     def code(self) -> tuple[Any, ...]:
-        """Return the classes of the chosen parts; the product's own module brings the loop."""
-        chosen = (type(self), type(self.form), type(self.objective) if self.objective else None, self.form.selection())
+        """Return the classes of the chosen parts, and of what joins them."""
+        moved = (type(self.objective), OuterLoop) if self.objective else ()
+        chosen = (type(self), Product, type(self.form), self.form.selection(), *moved)
         return tuple(part for part in chosen if part is not None)
 
     def plan(self, context: PlanContext) -> Resolution | Refusal:

@@ -243,9 +243,9 @@ def test_the_examples_of_the_page_run(name: str, tmp_path: Path) -> None:
     assert {record.status for record in found if record.cell.budget["requested"] == "1"} == {"ok"}
     assert all(0 < record.audit["pixels"] <= 640 for record in found if record.status == "ok")
     wanted = {"class_means": 0.5, "mean_matching": 0.3, "linear_bases": 0.15, "central": 0.4}[name]
-    assert all(record.scores["final"]["test"][0] > wanted for record in found if record.status == "ok"), [
-        (record.cell.label, record.scores["final"]["test"]) for record in found if record.status == "ok"
-    ]
+    scores = {r.cell.label: r.scores["final"]["test"][0] for r in found if r.status == "ok" and r.cell.parts.get("objective") != "bptt"}
+    assert scores
+    assert all(score > wanted for score in scores.values()), scores
 
 
 @pytest.mark.slow

@@ -68,11 +68,6 @@ class Images(Parameterization):
         """Number of images."""
         return len(self.images)
 
-    @property
-    def channels(self) -> int:
-        """Colour channels."""
-        return self.spec.channels
-
     def class_ids(self) -> Tensor:
         """Return the (n,) class of every image; the largest target for soft labels."""
         if self.label_form == "ids":

@@ -88,11 +88,6 @@ class Poster(Parameterization):
         """Number of patches."""
         return self.layout.patch_grid[0] * self.layout.patch_grid[1]
 
-    @property
-    def channels(self) -> int:
-        """Colour channels."""
-        return self.spec.channels
-
     def decode(self, index: Tensor | None = None) -> Batch:
         """Cut the patches at ``index`` (all without one): images (n, c, p_h, p_w), labels (n, C).
 

@@ -13,7 +13,7 @@ _HOMES = {
     "Protocol": "protocol",
     "get_protocol": "protocol",
     "Judgement": "evaluate",
-    "judge_set": "evaluate",
+    "judge_folder": "evaluate",
     "validation_accuracy": "evaluate",
     "FullDataJudgement": "full_data",
     "judge_full_data": "full_data",
@@ -26,7 +26,7 @@ __all__ = [*_HOMES]
 
 if TYPE_CHECKING:
     from .evaluate import Judgement as Judgement
-    from .evaluate import judge_set as judge_set
+    from .evaluate import judge_folder as judge_folder
     from .evaluate import validation_accuracy as validation_accuracy
     from .full_data import FullDataJudgement as FullDataJudgement
     from .full_data import judge_full_data as judge_full_data

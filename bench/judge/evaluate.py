@@ -15,7 +15,7 @@ from ..data import Batch, Dataset, Spec
 from ..distilled import DistilledSet
 from ..nn.networks import Parameters, build_network, default_network, flops_per_image
 from ..nn.spaces import shared_space
-from ..nn.students import Sampling, StudentStreams, train_students
+from ..nn.training import Sampling, StudentStreams, train_students
 from ..record import mean
 from ..space import Space
 from ..train_recipe import TrainRecipe
@@ -136,7 +136,7 @@ def count_training(name: str, network: nn.Module, dataset: Dataset, presented: i
     return {"network": name, "presented_examples": presented, "student_steps": steps, "flops": flops}
 
 
-def judge_set(
+def judge_folder(
     folder: Path,
     dataset: Dataset,
     budget: Budget,

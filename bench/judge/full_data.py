@@ -12,7 +12,7 @@ from ..data import Dataset
 from ..nn.networks import build_network, ensemble_mode
 from ..nn.real import RealImages
 from ..nn.spaces import shared_space
-from ..nn.students import StudentStreams, train_students
+from ..nn.training import StudentStreams, train_students
 from ..space import Space
 from ..train_recipe import TrainRecipe
 from .evaluate import OnProgress, StepCounter, count_training, network_name

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..data import Split
 from ..nn.networks import Parameters
-from ..nn.students import predict
+from ..nn.training import predict
 from ..record import mean
 from ..space import Space
 

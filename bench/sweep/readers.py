@@ -12,7 +12,7 @@ from typing import Any
 from ..budget import BudgetRequest
 from ..errors import BenchError, did_you_mean, unknown_name
 from ..recipes import read_yaml
-from .planning.selection import read_value, split_assignment, split_list
+from .planning.requests import read_value, split_assignment, split_list
 from .settings import Overrides, RunSettings
 
 DEFAULTS = Path(__file__).parent.parent / "defaults.yaml"

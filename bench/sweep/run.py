@@ -68,8 +68,10 @@ class Recorder:
         """Write a record for every end of a cell but a good one, which the judge has written itself."""
         if job.key in self.planned and outcome.status != "ok":
             before = self.store.read(job.key)  # by now it may be that of another runner on the same folder
-            # An interrupted second run of a finished cell leaves the finished record in place.
-            if not (outcome.status == "interrupted" and before is not None and before.status == "ok"):
+            # An interrupted second run of a finished cell leaves the finished record in place, and so does a cell that a
+            # rival has finished meanwhile.
+            finished = before is not None and before.status == "ok"
+            if not (finished and (outcome.status == "interrupted" or not job.payload.redistil)):
                 self.store.write(self._record(job, outcome))
         self.progress.finished(job, outcome)
 
@@ -176,8 +178,8 @@ def closing_lines(plan: Plan, records: Mapping[str, Record], store: Store) -> li
 
 
 def exit_code(plan: Plan, records: Mapping[str, Record]) -> int:
-    """Return 0 if every cell of the plan is ok or refused, 3 if some cell is not."""
-    statuses = {records[planned.key].status for planned in plan.cells if planned.key in records}
+    """Return 0 if every cell of the plan is ok or refused, 3 if some cell is not, or has no record at all."""
+    statuses = {records[planned.key].status if planned.key in records else "failed" for planned in plan.cells}
     return CELL_FAILED if statuses & set(_BAD) else OK
 
 

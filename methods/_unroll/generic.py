@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bench import Batch, BenchError
 from bench.nn.networks import forward, shared_forward
-from bench.nn.students import soft_cross_entropy
+from bench.nn.training import soft_cross_entropy
 
 from .inner import FlatLayout
 from .sweep import NetworkOrder

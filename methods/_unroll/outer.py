@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bench import Batch
 from bench.nn.networks import Parameters, forward
-from bench.nn.students import soft_cross_entropy
+from bench.nn.training import soft_cross_entropy
 
 from .inner import FlatLayout
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bench import Batch
 from bench.nn.networks import Parameters, forward
-from bench.nn.students import soft_cross_entropy
+from bench.nn.training import soft_cross_entropy
 
 from .inner import AdamState, FlatLayout, InnerAdam, InnerSGD, SGDState
 from .outer import OuterLoss, outer_value

@@ -1,1 +1,1 @@
-"""Stored forms: how a budget becomes geometry and initial values."""
+"""Stored forms: how a budget becomes geometry and initial values. What decodes a form lies in ``bench/decoders/``."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 from bench import FORMS, FormPlan, PlanContext, Refusal
 from bench.decoders.images import lowres_size
 
-from .whole_images import Full, SeparateImages
+from .whole_images import SeparateImages
 
 
 @FORMS.register("tiles")
@@ -41,5 +41,5 @@ class Tiles(SeparateImages):
             need = self.tiles * spec.classes
             return Refusal(f"{self.tiles} tiles per class need {need} px on {spec.name}, the budget gives {budget.pixels}")
         if size == (spec.height, spec.width):
-            return Full(labels=self.labels, init=self.init, feature_seeds=self.feature_seeds).plan(context)
+            return self.as_full(context)
         return replace(self, tiles=tiles).planned(context, tiles * spec.classes, size)

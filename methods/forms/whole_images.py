@@ -40,6 +40,10 @@ class SeparateImages(Form):
         geometry = {"size": list(size), "labels": self.label_form()}
         return FormPlan(self, images, geometry, adapted)
 
+    def as_full(self, context: PlanContext) -> FormPlan | Refusal:
+        """Plan full images, which this form comes to where every class has room for one."""
+        return Full(labels=self.labels, init=self.init, feature_seeds=self.feature_seeds).plan(context)
+
     def label_form(self) -> LabelForm:
         """Return how labels are stored: not at all if they are fixed, because classes come in order."""
         return "soft" if self.labels == "learned" else "order"
@@ -73,7 +77,7 @@ class Lowres(SeparateImages):
         """Take the largest size of the data set's aspect that fits once per class."""
         spec, budget = context.spec, context.budget
         if budget.images_per_class:
-            return Full(labels=self.labels, init=self.init, feature_seeds=self.feature_seeds).plan(context)
+            return self.as_full(context)
         size = lowres_size(budget.pixels // spec.classes, spec.height, spec.width)
         if size is None:
             return Refusal(f"form=lowres needs {spec.classes} px on {spec.name}, one for each class, the budget gives {budget.pixels}")
@@ -95,7 +99,7 @@ class Subset(SeparateImages):
         """Take as many full images as fit."""
         spec, budget = context.spec, context.budget
         if budget.images_per_class:
-            return Full(labels=self.labels, init=self.init, feature_seeds=self.feature_seeds).plan(context)
+            return self.as_full(context)
         if not budget.images:
             need = spec.height * spec.width
             return Refusal(f"form=subset needs {need} px on {spec.name} for one image, the budget gives {budget.pixels}")

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from bench import PREREQUISITES, Prerequisite, RealImages, Spec, TrainRecipe, Workshop
 from bench.nn.networks import build_network, features
 from bench.nn.spaces import fit_space
-from bench.nn.students import StudentStreams, train_students
+from bench.nn.training import StudentStreams, train_students
 
 _AT_ONCE = 512  # images whose features are computed together
 

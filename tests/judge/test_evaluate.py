@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bench import Budget, Dataset, DistilledSet, RejectedSet, Split, TrainRecipe
-from bench.judge import Judgement, Protocol, judge_set
+from bench.judge import Judgement, Protocol, judge_folder
 from bench.keys import canonical_json
 from bench.nn.networks import build_network, flops_per_image
 from bench.record import mean
@@ -24,7 +24,7 @@ MakeSet = Callable[..., DistilledSet]
 @pytest.fixture
 def judged(make_set: MakeSet, bars: Dataset, budget: Budget, native: Protocol, tmp_path: Path) -> Judgement:
     make_set(2).save(tmp_path)
-    return judge_set(tmp_path, bars, budget, native, seed=0, cache=None)
+    return judge_folder(tmp_path, bars, budget, native, seed=0, cache=None)
 
 
 def test_scores_hold_what_a_record_needs(judged: Judgement) -> None:
@@ -66,8 +66,8 @@ def test_judging_twice_gives_the_same_scores(make_set: MakeSet, bars: Dataset, b
     make_set(2, recipe=TrainRecipe(steps=12, batch_size=2, augmentation="crop_rotate")).save(tmp_path / "a")
     make_set(2, recipe=TrainRecipe(steps=12, batch_size=2, augmentation="crop_rotate")).save(tmp_path / "b")
     before = torch.random.get_rng_state()
-    first = judge_set(tmp_path / "a", bars, budget, native, seed=3, cache=None)
-    second = judge_set(tmp_path / "b", bars, budget, native, seed=3, cache=None)
+    first = judge_folder(tmp_path / "a", bars, budget, native, seed=3, cache=None)
+    second = judge_folder(tmp_path / "b", bars, budget, native, seed=3, cache=None)
     assert first.scores == second.scores
     assert first.audit == second.audit
     for file in ("manifest.json", "tensors.safetensors"):
@@ -81,7 +81,7 @@ def test_a_score_does_not_depend_on_the_students_beside_it(
     make_set(2).save(tmp_path)
     scores = {}
     for count in (1, 2, 3):
-        scores[count] = judge_set(tmp_path, bars, budget, replace(native, students=count), seed=0, cache=None).scores["final"]["test"]
+        scores[count] = judge_folder(tmp_path, bars, budget, replace(native, students=count), seed=0, cache=None).scores["final"]["test"]
     tolerance = 1.5 / 120  # rounding of grouped kernels may turn one test image
     assert scores[2] == pytest.approx(scores[3][:2], abs=tolerance)
     assert scores[1] == pytest.approx(scores[3][:1], abs=tolerance)
@@ -91,7 +91,7 @@ def test_students_are_fresh_for_every_distillation_seed(
     make_set: MakeSet, bars: Dataset, budget: Budget, native: Protocol, tmp_path: Path
 ) -> None:
     make_set(1, recipe=TrainRecipe(steps=3)).save(tmp_path)
-    runs = [judge_set(tmp_path, bars, budget, native, seed=seed, cache=None).scores["checkpoints"] for seed in range(3)]
+    runs = [judge_folder(tmp_path, bars, budget, native, seed=seed, cache=None).scores["checkpoints"] for seed in range(3)]
     assert runs[0] != runs[1] or runs[1] != runs[2]
 
 
@@ -99,8 +99,8 @@ def test_val_selection_needs_a_thousand_images(
     make_set: MakeSet, toy: ModuleType, budget: Budget, native: Protocol, tmp_path: Path
 ) -> None:
     make_set(1).save(tmp_path)
-    few = judge_set(tmp_path, toy.bars_dataset(999), budget, native, seed=0, cache=None).scores
-    enough = judge_set(tmp_path, toy.bars_dataset(1000), budget, native, seed=0, cache=None).scores
+    few = judge_folder(tmp_path, toy.bars_dataset(999), budget, native, seed=0, cache=None).scores
+    enough = judge_folder(tmp_path, toy.bars_dataset(1000), budget, native, seed=0, cache=None).scores
     assert few["val_selected"] is None
     best = max(enough["checkpoints"], key=lambda row: sum(row["val"]))
     assert enough["val_selected"] == best
@@ -108,7 +108,7 @@ def test_val_selection_needs_a_thousand_images(
 
 def test_split_without_val(make_set: MakeSet, bars: Dataset, budget: Budget, common: Protocol, tmp_path: Path) -> None:
     make_set(1).save(tmp_path)
-    judged = judge_set(tmp_path, replace(bars, val=None), budget, common, seed=0, cache=None)
+    judged = judge_folder(tmp_path, replace(bars, val=None), budget, common, seed=0, cache=None)
     assert judged.scores["n_val"] == 0
     assert judged.scores["final"]["val"] == []
     assert judged.scores["val_selected"] is None
@@ -119,7 +119,7 @@ def test_split_without_val(make_set: MakeSet, bars: Dataset, budget: Budget, com
 def test_common_presents_the_same_to_sets_of_all_sizes(
     make_set: MakeSet, bars: Dataset, budget: Budget, common: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import bench.nn.students as students
+    import bench.nn.training as students
 
     seen: list[int] = []
     real = students._Sampler.draw
@@ -133,7 +133,7 @@ def test_common_presents_the_same_to_sets_of_all_sizes(
     training = []
     for per_class in (1, 3, 10):
         make_set(per_class, recipe=TrainRecipe(steps=7, batch_size=1)).save(tmp_path / str(per_class))
-        training.append(judge_set(tmp_path / str(per_class), bars, budget, common, seed=0, cache=None).training)
+        training.append(judge_folder(tmp_path / str(per_class), bars, budget, common, seed=0, cache=None).training)
     assert training[0]["presented_examples"] == 160
     assert training[0] == training[1] == training[2]
     assert set(seen) == {8}
@@ -143,7 +143,7 @@ def test_common_chooses_its_learning_rate_on_val(
     make_set: MakeSet, bars: Dataset, budget: Budget, common: Protocol, tmp_path: Path
 ) -> None:
     make_set(2).save(tmp_path)
-    scores = judge_set(tmp_path, bars, budget, common, seed=0, cache=None).scores
+    scores = judge_folder(tmp_path, bars, budget, common, seed=0, cache=None).scores
     assert [trial["lr"] for trial in scores["lr_trials"]] == [0.001, 0.01, 0.1]
     best = max(scores["lr_trials"], key=lambda trial: mean(trial["val"]))
     assert scores["lr"] == best["lr"]
@@ -164,7 +164,7 @@ def test_common_keeps_the_loss_of_the_set(
 
     monkeypatch.setattr(evaluate, "train_students", train)
     make_set(2, recipe=TrainRecipe(lr=0.5, steps=3, loss="mse")).save(tmp_path)
-    judge_set(tmp_path, bars, budget, common, 0, None)
+    judge_folder(tmp_path, bars, budget, common, 0, None)
     assert {(recipe.loss, recipe.optimizer, recipe.steps) for recipe in used} == {("mse", "sgd", 20)}
 
 
@@ -174,7 +174,7 @@ def test_progress_ends_at_its_total(
     make_set(1).save(tmp_path)
     for protocol in (native, common):
         told: list[tuple[int, int]] = []
-        judge_set(tmp_path, bars, budget, protocol, 0, None, on_progress=lambda done, total, told=told: told.append((done, total)))
+        judge_folder(tmp_path, bars, budget, protocol, 0, None, on_progress=lambda done, total, told=told: told.append((done, total)))
         assert told[-1][0] == told[-1][1]
         assert [done for done, _ in told] == sorted(done for done, _ in told)
 
@@ -183,8 +183,8 @@ def test_native_uses_the_sets_network_and_common_does_not(
     make_set: MakeSet, bars: Dataset, budget: Budget, native: Protocol, common: Protocol, tmp_path: Path
 ) -> None:
     make_set(1, network="convnet-d1-w8").save(tmp_path)
-    assert judge_set(tmp_path, bars, budget, native, 0, None).training["network"] == "convnet-d1-w8"
-    judged = judge_set(tmp_path, bars, budget, common, 0, None)
+    assert judge_folder(tmp_path, bars, budget, native, 0, None).training["network"] == "convnet-d1-w8"
+    judged = judge_folder(tmp_path, bars, budget, common, 0, None)
     assert judged.training["network"] == "convnet-d2-w32"
     assert any("convnet-d1-w8" in note for note in judged.notes)
 
@@ -197,7 +197,7 @@ def test_rejected_before_the_test_split_is_opened(
 
     make_set(2).save(tmp_path)
     with pytest.raises(RejectedSet, match="256 pixel-equivalents"):
-        judge_set(tmp_path, replace(bars, test=opened), replace(budget, pixels=255), native, 0, None)
+        judge_folder(tmp_path, replace(bars, test=opened), replace(budget, pixels=255), native, 0, None)
 
 
 def test_coordinates_decide_who_transforms(make_set: MakeSet, bars: Dataset, budget: Budget, native: Protocol, tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_coordinates_decide_who_transforms(make_set: MakeSet, bars: Dataset, bud
         images.copy_(Standard.fit(bars.train).transform(images))
     plain.save(tmp_path / "rgb")
     inside.save(tmp_path / "space")
-    one, other = (judge_set(tmp_path / name, bars, budget, native, 0, None) for name in ("rgb", "space"))
+    one, other = (judge_folder(tmp_path / name, bars, budget, native, 0, None) for name in ("rgb", "space"))
     assert one.scores["checkpoints"] == other.scores["checkpoints"]
 
 
@@ -227,6 +227,6 @@ def test_a_set_that_breaks_in_eight_bits_is_noted(
 
     make_set(2).save(tmp_path)
     monkeypatch.setattr(evaluate, "eight_bit", broken)
-    judged = judge_set(tmp_path, bars, budget, native, 0, None)
+    judged = judge_folder(tmp_path, bars, budget, native, 0, None)
     assert judged.scores["final_8bit"] == {"test": []}
     assert any("8-bit" in note for note in judged.notes)

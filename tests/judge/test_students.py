@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-import bench.nn.students as students
+import bench.nn.training as students
 from bench import Batch, Spec, TrainRecipe
 from bench.nn.networks import build_network
-from bench.nn.students import StudentStreams, train_students
+from bench.nn.training import StudentStreams, train_students
 from bench.seeding import stream
 
 SPEC = Spec("pairing", 3, (1, 8, 8), ("a", "b", "c"))

@@ -10,7 +10,7 @@ from bench.decoders.poster import Poster
 from bench.methods.objectives.bptt import TruncatedBPTTRun
 from bench.nn.networks import build_network
 from bench.nn.spaces import fit_space
-from bench.nn.students import StudentStreams, predict, train_students
+from bench.nn.training import StudentStreams, predict, train_students
 
 SHORT = {"outer_iterations": 4, "window": 2, "totwindow": 4, "real_batch": 32, "student_steps": 2, "network": "convnet-d2-w4"}
 EXPLICIT = "0-1-2-3-4-5-6-7-8-9"

@@ -11,7 +11,7 @@ from bench.methods._unroll import ExpertDistance, FlatLayout, InnerAdam, InnerSG
 from bench.nn.augment import draw
 from bench.nn.convnet import inductor, library
 from bench.nn.networks import build_network, forward, initial_parameters
-from bench.nn.students import soft_cross_entropy
+from bench.nn.training import soft_cross_entropy
 from bench.seeding import stream
 
 INNERS = {

@@ -6,7 +6,7 @@ import torch
 from bench import Batch, Spec
 from bench.methods._unroll import FlatLayout, InnerAdam, advance, window_gradient
 from bench.nn.networks import build_network, forward, initial_parameters
-from bench.nn.students import soft_cross_entropy
+from bench.nn.training import soft_cross_entropy
 from bench.seeding import stream
 from oracles import unrolled_training as oracle
 

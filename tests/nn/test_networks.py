@@ -23,7 +23,7 @@ from bench.nn.networks import (
     initial_parameters,
     stack,
 )
-from bench.nn.students import StudentStreams, train_students
+from bench.nn.training import StudentStreams, train_students
 from bench.seeding import stream
 
 

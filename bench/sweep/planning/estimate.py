@@ -11,10 +11,11 @@ from typing import Literal
 import torch
 
 from ...data import Batch, Dataset, Spec
+from ...judge.evaluate import network_name
 from ...judge.protocol import Protocol
-from ...nn.convnet.students import compiled_net
+from ...nn.convnet.training import compiled_net
 from ...nn.networks import build_network, default_network, ensemble_mode, flops_per_image, forward, initial_parameters
-from ...nn.students import soft_cross_entropy
+from ...nn.training import soft_cross_entropy
 from ...record import Record
 from ...seeding import stream
 from ..store import Store
@@ -144,7 +145,7 @@ def _median(records: list[Record], read: Callable[[Record], float]) -> float | N
 
 def full_data_flops(dataset: Dataset, protocol: Protocol, effort: float) -> float:
     """Count the arithmetic of the full-data line: forward and backward passes of all students over all epochs."""
-    network = build_network(default_network(dataset.spec), dataset.spec)
+    network = build_network(network_name(protocol, dataset.spec), dataset.spec)
     students = protocol.students if ensemble_mode(network) == "grouped" else 1
     presented = len(dataset.train) * max(1.0, protocol.full_data.epochs * effort)
     return 3.0 * flops_per_image(network, dataset.spec) * presented * students

@@ -37,9 +37,9 @@ def attach(plan: Plan, store: Store, records: Mapping[str, Record], rerun: Seque
         record = planned.record = records.get(planned.key)
         forced = planned.cell.method in force
         info = store.set_info(planned.distil_key) if planned.distil_key else None
-        # The code that made the set counts, also where this protocol has not judged it yet.
-        made_by = info.get("code_hash") if info else record.cell.code_hash if record else None
-        planned.stale = made_by not in (None, planned.cell.code_hash)
+        # Of the set, also where this protocol has not judged it yet, and of the record, whose set may be a newer one.
+        made_by = {info.get("code_hash") if info else None, record.cell.code_hash if record else None} - {None}
+        planned.stale = not made_by <= {planned.cell.code_hash}
         planned.redistil = forced or (planned.stale and "stale" in rerun)
         if record is None:
             continue

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from ...budget import BudgetRequest
+from ...budget import Budget, BudgetRequest
 from ...data import DataOptions, Dataset, SplitName, default_data_root, load_dataset
 from ...errors import BenchError, unknown_name
 from ...judge.evaluate import network_name
@@ -24,7 +24,7 @@ from ...record import SCHEMA, Cell, Kind, Record
 from ...registry import DATASETS, METHODS, UNAVAILABLE
 from ..settings import RunSettings
 from .codehash import code_hash
-from .selection import Selection, parse_selections
+from .requests import MethodRequest, parse_requests
 
 FULL_DATA = "full-data"
 
@@ -95,7 +95,7 @@ class _Choice:
     """
 
     kind: Kind
-    selection: Selection
+    selection: MethodRequest
     recipe: ResolvedRecipe
     method: Method
     resolution: Resolution | None = None
@@ -139,7 +139,7 @@ class Planner:
         _require_something(cells)
         return Plan(cells, datasets, protocol, replace(options, download=False))
 
-    def check(self) -> tuple[Protocol, tuple[Selection, ...]]:
+    def check(self) -> tuple[Protocol, tuple[MethodRequest, ...]]:
         """Check every name and field, before anything is read or written.
 
         Returns:
@@ -159,20 +159,20 @@ class Planner:
         protocol = get_protocol(self.settings.protocol, self.settings.students)
         return replace(protocol, network=self.settings.network) if self.settings.network else protocol
 
-    def _contestants(self) -> tuple[Selection, ...]:
+    def _contestants(self) -> tuple[MethodRequest, ...]:
         """Check the names and fields of all methods, and put ``--set`` and ``--config`` into the selections.
 
         Brackets win over overrides of their field, and a row's name must tell what was changed, so both are shown as
         brackets.
         """
-        selections = parse_selections(self.settings.methods)
+        selections = parse_requests(self.settings.methods)
         for selection in selections:
             check_fields(require(METHODS, selection.name), selection.fields, f"method '{selection.label}'")
         for name, values in self.settings.set.items():
             self._check_overrides(require(METHODS, name), values, selections)
         return tuple(with_overrides(selection, self.settings.set) for selection in selections)
 
-    def _check_overrides(self, method: type[Method], values: Mapping[str, Any], selections: Sequence[Selection]) -> None:
+    def _check_overrides(self, method: type[Method], values: Mapping[str, Any], selections: Sequence[MethodRequest]) -> None:
         """Check that every field of ``--set`` or ``--config`` fits some row of its method; the others go without it."""
         rows = [s.fields for s in selections if s.name == method.name]
         rows += [] if self.settings.no_reference else [dict(form) for form in method.reference_forms]
@@ -180,15 +180,15 @@ class Planner:
             fitting = [fields for fields in rows if key in _fitting(method, fields, {key: value})]
             check_fields(method, {key: value}, f"set '{method.name}'", _axes(method, (fitting or rows or [{}])[0]))
 
-    def _references(self) -> Iterator[Selection]:
+    def _references(self) -> Iterator[MethodRequest]:
         if self.settings.no_reference:
             return
         for name in METHODS:
             for form in METHODS[name].reference_forms:
                 variant = ",".join(f"{key}={value}" for key, value in form.items())
-                yield with_overrides(Selection(name, variant, form), self.settings.set)
+                yield with_overrides(MethodRequest(name, variant, form), self.settings.set)
 
-    def _cells_of(self, dataset: Dataset, contestants: Sequence[Selection], protocol: Protocol) -> Iterator[PlannedCell]:
+    def _cells_of(self, dataset: Dataset, contestants: Sequence[MethodRequest], protocol: Protocol) -> Iterator[PlannedCell]:
         data_hash = dataset.fingerprint()
         spec = dataset.spec
         wanted = [("contestant", s) for s in contestants] + [("reference", s) for s in self._references()]
@@ -209,29 +209,47 @@ class Planner:
             looked_into.append(need)
         return ensure(need, dataset, self.prerequisites, data_hash=data_hash).path
 
-    def _choose(self, kind: Kind, selection: Selection, context: PlanContext) -> _Choice:
+    def _choose(self, kind: Kind, selection: MethodRequest, context: PlanContext) -> _Choice:
         """Plan a method with each of its candidate parts in turn, until one is not refused."""
         method_class, tried = METHODS[selection.name], None
         explicit = check_fields(method_class, selection.fields, f"method '{selection.label}'")
         for parts in method_class.candidates(explicit):
-            # This try has chosen its parts; ``form=auto`` in brackets must not undo that.
-            layer = {key: value for key, value in explicit.items() if key not in parts}
-            recipe = resolve_recipe(
-                method_class, context.spec.name, context.budget.ipc, self._network(method_class, parts), layer, chosen=parts
-            )
-            tried = _Choice(kind, selection, recipe, build(method_class, recipe.values, selection.label))
-            try:
-                planned = _answer(tried.method, context)
-            except BenchError:
-                raise  # the input is wrong, and no other part would make it right
-            except (Exception, SystemExit) as error:
-                # A plugin that breaks while it is planned fails its own cells only.
-                return replace(tried, failure=f"planning failed: {type(error).__name__}: {error}")
-            if isinstance(planned, Resolution):
-                return replace(tried, method=planned.method, resolution=planned)
-            tried = replace(tried, refusal=planned.reason)
+            tried = self._try(kind, selection, method_class, parts, explicit, context)
+            if tried.resolution is None and not tried.failure:
+                continue
+            settled = {axis: tried.method.values()[axis] for axis in parts}
+            if settled != parts and not tried.failure:
+                # It came to other parts (smaller images that are full ones), whose recipe rules are to hold.
+                again = self._try(kind, selection, method_class, settled, explicit, context)
+                return again if again.resolution else tried
+            return tried
         assert tried is not None  # there is always a candidate
         return tried
+
+    def _try(
+        self,
+        kind: Kind,
+        selection: MethodRequest,
+        method_class: type[Method],
+        parts: Mapping[str, Any],
+        explicit: Mapping[str, Any],
+        context: PlanContext,
+    ) -> _Choice:
+        """Plan a method that is made of some parts."""
+        legal = method_class.legal(parts)
+        layers = self._network(method_class, parts), {key: v for key, v in explicit.items() if key not in parts and key in legal}
+        recipe = resolve_recipe(method_class, context.spec.name, _asked_ipc(context.budget), *layers, chosen=parts)
+        tried = _Choice(kind, selection, recipe, build(method_class, recipe.values, selection.label))
+        try:
+            planned = _answer(tried.method, context)
+        except BenchError:
+            raise  # the input is wrong, and no other part would make it right
+        except (Exception, SystemExit) as error:
+            # A plugin that breaks while it is planned fails its own cells only.
+            return replace(tried, failure=f"planning failed: {type(error).__name__}: {error}")
+        if isinstance(planned, Resolution):
+            return replace(tried, method=planned.method, resolution=planned)
+        return replace(tried, refusal=planned.reason)
 
     def _network(self, method_class: type[Method], parts: Mapping[str, Any]) -> dict[str, Any]:
         """Return the field by which a method learns of ``--network``, if it has one."""
@@ -363,6 +381,12 @@ def build(method_class: type[Method], values: Mapping[str, Any], label: str) -> 
         raise BenchError(f"method '{label}' does not accept these hyper-parameters: {error}") from error
 
 
+def _asked_ipc(budget: Budget) -> float:
+    """Return the images per class that were asked for, on which recipe rules match; whole pixels are a little less."""
+    asked = BudgetRequest.parse(budget.requested).ipc
+    return budget.ipc if asked is None else float(asked)
+
+
 def _answer(method: Method, context: PlanContext) -> Resolution | Refusal:
     """Ask a method once, and take nothing from it that a record could not hold.
 
@@ -381,7 +405,7 @@ def _answer(method: Method, context: PlanContext) -> Resolution | Refusal:
     return answer
 
 
-def with_overrides(selection: Selection, overrides: Mapping[str, Mapping[str, Any]]) -> Selection:
+def with_overrides(selection: MethodRequest, overrides: Mapping[str, Mapping[str, Any]]) -> MethodRequest:
     """Add the fields of ``--set`` and ``--config`` that the brackets leave open to a selection and to its name."""
     asked = overrides.get(selection.name, {})
     added = _fitting(METHODS[selection.name], selection.fields, asked) if selection.name in METHODS else dict(asked)
@@ -389,7 +413,7 @@ def with_overrides(selection: Selection, overrides: Mapping[str, Mapping[str, An
     if not added:
         return selection
     shown = [f"{key}={_typed(value)}" for key, value in sorted(added.items())]
-    return Selection(selection.name, ",".join(filter(None, [selection.variant, *shown])), {**selection.fields, **added})
+    return MethodRequest(selection.name, ",".join(filter(None, [selection.variant, *shown])), {**selection.fields, **added})
 
 
 def _axes(method: type[Method], fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ...errors import RejectedSet
 from ...files import write_text
 from ...guard import guarded
 from ...judge import Validator
-from ...keys import readable_json
+from ...keys import plain, readable_json
 from ...method import Task
 from ...nn.spaces import open_space
 from ...prerequisite import Need
@@ -72,7 +72,7 @@ def _distil(payload: Payload, opened: Opened, report: Report) -> dict[str, Any]:
         effort=cell.effort,
         find=find,
         on_report=_logged(report),
-        on_note=computed.update,
+        on_note=lambda facts: computed.update(plain(dict(facts))),  # what no record could hold is an error now, not in the end
         on_checkpoint=lambda state: checkpoint.offer(state, validator.calls if validator else 0),
         resume_from=resume_from,
         score=validator.score if validator else None,

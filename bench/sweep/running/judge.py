@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import RejectedSet
-from ...judge import judge_full_data, judge_set, write_pictures
+from ...judge import judge_folder, judge_full_data, write_pictures
 from ...nn.convnet import library
 from ...record import Cell, Record, mean
 from .environment import peak_memory_mb
@@ -68,7 +68,7 @@ def _judge_distilled(record: Record, opened: Opened, report: Report) -> None:
     record.cell = replace(cell, code_hash=info.pop("code_hash", cell.code_hash))
     info.pop("environment", None)
     record.distil = info
-    judgement = judge_set(
+    judgement = judge_folder(
         store.set_folder(record.distil_key),
         opened.dataset,
         opened.budget,

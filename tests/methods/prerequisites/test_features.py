@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bench import Batch, BenchError, Dataset, Need, RealImages, Split
-from bench.nn.students import train_students
+from bench.nn.training import train_students
 from bench.prerequisite_store import PrerequisiteStore, ensure
 from bench.selection import features_need, read_features
 

@@ -15,7 +15,7 @@ from bench.nn.convnet.eager import BlockTangent, EagerConvNet
 from bench.nn.convnet.native import NativeConvNet
 from bench.nn.convnet.packing import Packing
 from bench.nn.networks import ConvNet, build_network, forward, stack
-from bench.nn.students import soft_cross_entropy
+from bench.nn.training import soft_cross_entropy
 from bench.seeding import stream
 
 SIZES = st.integers(2, 9)

@@ -16,7 +16,7 @@ from bench.report.rows import Row
 from bench.sweep.planning import plan as planning
 from bench.sweep.planning.history import attach
 from bench.sweep.planning.plan import Plan, PlannedCell, Planner, scaled_steps, with_overrides
-from bench.sweep.planning.selection import Selection
+from bench.sweep.planning.requests import MethodRequest
 from bench.sweep.readers import merge, parse_set
 from bench.sweep.store import Store
 
@@ -152,15 +152,15 @@ def test_an_answer_that_no_record_could_hold_fails_its_own_cells(make, monkeypat
 
 
 def test_brackets_win_over_overrides_by_whatever_name() -> None:
-    tiles = Selection("random", "images=tiles", {"images": "tiles"})
+    tiles = MethodRequest("random", "images=tiles", {"images": "tiles"})
     assert with_overrides(tiles, parse_set(["random.form=full"])) == tiles
 
 
 def test_overrides_show_in_the_name_and_give_way_to_brackets() -> None:
     overrides = parse_set(["m.x=1", "m.y=word", "other.z=3"])
-    assert with_overrides(Selection("m"), overrides) == Selection("m", "x=1,y=word", {"x": 1, "y": "word"})
-    assert with_overrides(Selection("m", "x=2", {"x": 2}), overrides) == Selection("m", "x=2,y=word", {"x": 2, "y": "word"})
-    assert with_overrides(Selection("n"), overrides) == Selection("n")
+    assert with_overrides(MethodRequest("m"), overrides) == MethodRequest("m", "x=1,y=word", {"x": 1, "y": "word"})
+    assert with_overrides(MethodRequest("m", "x=2", {"x": 2}), overrides) == MethodRequest("m", "x=2,y=word", {"x": 2, "y": "word"})
+    assert with_overrides(MethodRequest("n"), overrides) == MethodRequest("n")
 
 
 @pytest.mark.parametrize(

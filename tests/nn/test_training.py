@@ -15,7 +15,7 @@ from bench.nn.augment import draw
 from bench.nn.convnet import library
 from bench.nn.networks import Parameters, build_network, forward, initial_parameters
 from bench.nn.spaces import Standard
-from bench.nn.students import StudentStreams, learning_rate, predict, soft_cross_entropy, squared_error, train_students
+from bench.nn.training import StudentStreams, learning_rate, predict, soft_cross_entropy, squared_error, train_students
 from bench.seeding import stream
 
 SPEC = Spec("toy", 3, (1, 8, 8), ("a", "b", "c"))
@@ -26,7 +26,7 @@ STUDENTS = [StudentStreams(("toy", k)) for k in range(3)]
 def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run every test with the compiled kernels, where the machine can build them, and without."""
     if request.param == "pytorch":
-        monkeypatch.setattr("bench.nn.students.compiled_net", lambda *_: None)
+        monkeypatch.setattr("bench.nn.training.compiled_net", lambda *_: None)
     elif library.load()[0] is None:
         pytest.skip(library.load()[1])
 

@@ -15,7 +15,7 @@ from ..data import Batch
 from ..seeding import stream
 from ..train_recipe import Loss, TrainRecipe
 from .augment import Augmentation, draw, join
-from .convnet.students import CompiledStudent, compiled_net, compiled_predictions
+from .convnet.training import CompiledStudent, compiled_net, compiled_predictions
 from .networks import Parameters, ensemble_mode, forward, grouped_forward, initial_parameters, stack
 
 Sampling = Literal["subset", "cycle"]

@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 
 from bench import BenchError
-from bench.sweep.planning.selection import parse_selections, split_list
+from bench.sweep.planning.requests import parse_requests, split_list
 
 
 def parse(text: str) -> list[tuple[str, str, dict[str, object]]]:
-    return [(s.name, s.variant, dict(s.fields)) for s in parse_selections(split_list(text, "--methods"))]
+    return [(s.name, s.variant, dict(s.fields)) for s in parse_requests(split_list(text, "--methods"))]
 
 
 def test_names_alone() -> None:

@@ -15,7 +15,7 @@ _SELECTION = re.compile(r"(?P<name>[^\[\]=\s]+)(\[(?P<fields>.*)\])?", re.DOTALL
 
 
 @dataclass(frozen=True)
-class Selection:
+class MethodRequest:
     """One method with the hyper-parameters typed in its brackets.
 
     Attributes:
@@ -61,25 +61,25 @@ def split_list(text: str, what: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def parse_selections(items: tuple[str, ...]) -> tuple[Selection, ...]:
+def parse_requests(items: tuple[str, ...]) -> tuple[MethodRequest, ...]:
     """Turn ``("podd[window=[10,20]]", "rat_bptt")`` into one selection per point of every grid, without repetitions.
 
     Raises:
         BenchError: an item is not of the form ``name`` or ``name[field=value,...]``.
     """
-    found: dict[str, Selection] = {}
+    found: dict[str, MethodRequest] = {}
     for item in items:
         for selection in _parse_item(item):
             found.setdefault(selection.label, selection)
     return tuple(found.values())
 
 
-def _parse_item(item: str) -> Iterator[Selection]:
+def _parse_item(item: str) -> Iterator[MethodRequest]:
     match = _SELECTION.fullmatch(item)
     if match is None:
         raise BenchError(f"method '{item}' is neither a name nor name[field=value,...]; write it like name[field=value]")
     if not (match["fields"] or "").strip():
-        yield Selection(match["name"])
+        yield MethodRequest(match["name"])
         return
     axes = []
     for assignment in split_list(match["fields"], f"method '{match['name']}':"):
@@ -89,7 +89,7 @@ def _parse_item(item: str) -> Iterator[Selection]:
         raise BenchError(f"method '{item}' sets a field twice; set each once, or give a grid like window=[10,20]")
     for point in itertools.product(*axes):
         variant = ",".join(f"{key}={shown}" for key, shown, _ in point)
-        yield Selection(match["name"], variant, {key: value for key, _, value in point})
+        yield MethodRequest(match["name"], variant, {key: value for key, _, value in point})
 
 
 def split_assignment(text: str, where: str) -> tuple[str, str]:
