@@ -86,7 +86,7 @@ class _Choice:
 
     Attributes:
         kind: contestant or reference.
-        selection: what was asked for.
+        request: what was asked for.
         recipe: hyper-parameters and where they come from.
         method: the method as it will run, or as it was when it refused or broke.
         resolution: what it decided, or ``None`` where it refused or broke.
@@ -95,7 +95,7 @@ class _Choice:
     """
 
     kind: Kind
-    selection: MethodRequest
+    request: MethodRequest
     recipe: ResolvedRecipe
     method: Method
     resolution: Resolution | None = None
@@ -160,21 +160,21 @@ class Planner:
         return replace(protocol, network=self.settings.network) if self.settings.network else protocol
 
     def _contestants(self) -> tuple[MethodRequest, ...]:
-        """Check the names and fields of all methods, and put ``--set`` and ``--config`` into the selections.
+        """Check the names and fields of all methods, and put ``--set`` and ``--config`` into the requests.
 
         Brackets win over overrides of their field, and a row's name must tell what was changed, so both are shown as
         brackets.
         """
-        selections = parse_requests(self.settings.methods)
-        for selection in selections:
-            check_fields(require(METHODS, selection.name), selection.fields, f"method '{selection.label}'")
+        requests = parse_requests(self.settings.methods)
+        for request in requests:
+            check_fields(require(METHODS, request.name), request.fields, f"method '{request.label}'")
         for name, values in self.settings.set.items():
-            self._check_overrides(require(METHODS, name), values, selections)
-        return tuple(with_overrides(selection, self.settings.set) for selection in selections)
+            self._check_overrides(require(METHODS, name), values, requests)
+        return tuple(with_overrides(request, self.settings.set) for request in requests)
 
-    def _check_overrides(self, method: type[Method], values: Mapping[str, Any], selections: Sequence[MethodRequest]) -> None:
+    def _check_overrides(self, method: type[Method], values: Mapping[str, Any], requests: Sequence[MethodRequest]) -> None:
         """Check that every field of ``--set`` or ``--config`` fits some row of its method; the others go without it."""
-        rows = [s.fields for s in selections if s.name == method.name]
+        rows = [s.fields for s in requests if s.name == method.name]
         rows += [] if self.settings.no_reference else [dict(form) for form in method.reference_forms]
         for key, value in values.items():
             fitting = [fields for fields in rows if key in _fitting(method, fields, {key: value})]
@@ -194,11 +194,11 @@ class Planner:
         wanted = [("contestant", s) for s in contestants] + [("reference", s) for s in self._references()]
         for text in self.settings.budgets:
             budget = BudgetRequest.parse(text).resolve(spec.classes, spec.height, spec.width)
-            for kind, selection in wanted:
+            for kind, request in wanted:
                 for seed in self.settings.seeds:
                     looked_into: list[Need] = []
                     context = PlanContext(spec, budget, seed, find=partial(self._find, dataset, data_hash, looked_into))
-                    choice = self._choose(cast(Kind, kind), selection, context)
+                    choice = self._choose(cast(Kind, kind), request, context)
                     yield self._planned(choice, context, data_hash, protocol, looked_into)
         if not self.settings.no_reference:
             yield self._full_data(dataset, data_hash, protocol)
@@ -209,18 +209,18 @@ class Planner:
             looked_into.append(need)
         return ensure(need, dataset, self.prerequisites, data_hash=data_hash).path
 
-    def _choose(self, kind: Kind, selection: MethodRequest, context: PlanContext) -> _Choice:
+    def _choose(self, kind: Kind, request: MethodRequest, context: PlanContext) -> _Choice:
         """Plan a method with each of its candidate parts in turn, until one is not refused."""
-        method_class, tried = METHODS[selection.name], None
-        explicit = check_fields(method_class, selection.fields, f"method '{selection.label}'")
+        method_class, tried = METHODS[request.name], None
+        explicit = check_fields(method_class, request.fields, f"method '{request.label}'")
         for parts in method_class.candidates(explicit):
-            tried = self._try(kind, selection, method_class, parts, explicit, context)
+            tried = self._try(kind, request, method_class, parts, explicit, context)
             if tried.resolution is None and not tried.failure:
                 continue
             settled = {axis: tried.method.values()[axis] for axis in parts}
             if settled != parts and not tried.failure:
                 # It came to other parts (smaller images that are full ones), whose recipe rules are to hold.
-                again = self._try(kind, selection, method_class, settled, explicit, context)
+                again = self._try(kind, request, method_class, settled, explicit, context)
                 return again if again.resolution else tried
             return tried
         assert tried is not None  # there is always a candidate
@@ -229,7 +229,7 @@ class Planner:
     def _try(
         self,
         kind: Kind,
-        selection: MethodRequest,
+        request: MethodRequest,
         method_class: type[Method],
         parts: Mapping[str, Any],
         explicit: Mapping[str, Any],
@@ -239,7 +239,7 @@ class Planner:
         legal = method_class.legal(parts)
         layers = self._network(method_class, parts), {key: v for key, v in explicit.items() if key not in parts and key in legal}
         recipe = resolve_recipe(method_class, context.spec.name, _asked_ipc(context.budget), *layers, chosen=parts)
-        tried = _Choice(kind, selection, recipe, build(method_class, recipe.values, selection.label))
+        tried = _Choice(kind, request, recipe, build(method_class, recipe.values, request.label))
         try:
             planned = _answer(tried.method, context)
         except BenchError:
@@ -268,8 +268,8 @@ class Planner:
             dataset=context.spec.name,
             data_hash=data_hash,
             split=self.settings.split,
-            method=choice.selection.name,
-            variant=choice.selection.variant,
+            method=choice.request.name,
+            variant=choice.request.variant,
             method_version=method.version,
             identity=method.identity(),
             parts=method.parts(),
@@ -405,15 +405,15 @@ def _answer(method: Method, context: PlanContext) -> Resolution | Refusal:
     return answer
 
 
-def with_overrides(selection: MethodRequest, overrides: Mapping[str, Mapping[str, Any]]) -> MethodRequest:
-    """Add the fields of ``--set`` and ``--config`` that the brackets leave open to a selection and to its name."""
-    asked = overrides.get(selection.name, {})
-    added = _fitting(METHODS[selection.name], selection.fields, asked) if selection.name in METHODS else dict(asked)
-    added = {key: value for key, value in added.items() if key not in selection.fields}
+def with_overrides(request: MethodRequest, overrides: Mapping[str, Mapping[str, Any]]) -> MethodRequest:
+    """Add the fields of ``--set`` and ``--config`` that the brackets leave open to a request and to its name."""
+    asked = overrides.get(request.name, {})
+    added = _fitting(METHODS[request.name], request.fields, asked) if request.name in METHODS else dict(asked)
+    added = {key: value for key, value in added.items() if key not in request.fields}
     if not added:
-        return selection
+        return request
     shown = [f"{key}={_typed(value)}" for key, value in sorted(added.items())]
-    return MethodRequest(selection.name, ",".join(filter(None, [selection.variant, *shown])), {**selection.fields, **added})
+    return MethodRequest(request.name, ",".join(filter(None, [request.variant, *shown])), {**request.fields, **added})
 
 
 def _axes(method: type[Method], fields: Mapping[str, Any]) -> dict[str, Any]:

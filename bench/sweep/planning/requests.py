@@ -1,4 +1,4 @@
-"""Which methods a sweep runs: ``podd[order=random,window=[10,20]],rat_bptt`` becomes three selections. Free of torch."""
+"""Which methods a sweep runs: ``podd[order=random,window=[10,20]],rat_bptt`` becomes three requests. Free of torch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class MethodRequest:
 
     @property
     def label(self) -> str:
-        """The selection as it is typed."""
+        """The request as it is typed."""
         return f"{self.name}[{self.variant}]" if self.variant else self.name
 
 
@@ -62,15 +62,15 @@ def split_list(text: str, what: str) -> tuple[str, ...]:
 
 
 def parse_requests(items: tuple[str, ...]) -> tuple[MethodRequest, ...]:
-    """Turn ``("podd[window=[10,20]]", "rat_bptt")`` into one selection per point of every grid, without repetitions.
+    """Turn ``("podd[window=[10,20]]", "rat_bptt")`` into one request per point of every grid, without repetitions.
 
     Raises:
         BenchError: an item is not of the form ``name`` or ``name[field=value,...]``.
     """
     found: dict[str, MethodRequest] = {}
     for item in items:
-        for selection in _parse_item(item):
-            found.setdefault(selection.label, selection)
+        for request in _parse_item(item):
+            found.setdefault(request.label, request)
     return tuple(found.values())
 
 
