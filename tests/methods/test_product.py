@@ -9,6 +9,7 @@ from products import planned
 from registries import restored_registries
 
 from bench import FORMS, METHODS, OBJECTIVES, SELECTIONS, BenchError, Form, Objective, Spec, on_features
+from bench.nn.spaces import SPACES
 from bench.recipes import check_fields, load_rules, resolve_recipe
 from bench.registry import RegistrationError
 from bench.selection import checked
@@ -224,3 +225,14 @@ def test_what_could_never_be_chosen_is_refused_when_it_registers(empty_room, reg
     with pytest.raises(RegistrationError, match=complaint):
         registry.register(name)(Odd)
     assert name not in registry
+
+
+def test_versions_of_all_that_decides_are_in_the_identity(monkeypatch):
+    def identity():
+        return str(settled("random", {"student_steps": 3})[0])
+
+    before = {identity()}
+    for owner in (FORMS["full"], SPACES["standard"], SELECTIONS["random"]):
+        monkeypatch.setattr(owner, "version", 7, raising=False)
+        before.add(identity())
+    assert len(before) == 4

@@ -37,16 +37,20 @@ def attach(plan: Plan, store: Store, records: Mapping[str, Record], rerun: Seque
         record = planned.record = records.get(planned.key)
         forced = planned.cell.method in force
         info = store.set_info(planned.distil_key) if planned.distil_key else None
-        # Of the set, also where this protocol has not judged it yet, and of the record, whose set may be a newer one.
-        made_by = {info.get("code_hash") if info else None, record.cell.code_hash if record else None} - {None}
-        planned.stale = not made_by <= {planned.cell.code_hash}
-        planned.redistil = forced or (planned.stale and "stale" in rerun)
+        # The code that made the set counts, also where this protocol has not judged it yet; and that of the record, whose
+        # set may be a newer one.
+        today = {None, planned.cell.code_hash}
+        old_set = info is not None and info.get("code_hash") not in today
+        old_record = record is not None and record.cell.code_hash not in today
+        planned.stale = old_set or old_record
+        planned.redistil = forced or ("stale" in rerun and (old_set or (old_record and info is None)))
         if record is None:
             continue
         if absorb(record.cell, planned.cell):
             changed.append(record)
         absorb(planned.cell, record.cell)  # a cell that runs again keeps all its names
         stands = record.status in _LASTING if planned.state == "pending" else record.status == "ok"
-        if stands and not planned.redistil and record.status not in rerun:
+        anew = planned.redistil or (planned.stale and "stale" in rerun)
+        if stands and not anew and record.status not in rerun:
             planned.state, planned.reason = "cached", record.reason or _how(record.cell, planned.cell)
     return changed

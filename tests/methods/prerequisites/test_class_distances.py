@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import BenchError
+from bench import PREREQUISITES, BenchError
 from bench.methods.prerequisites._clip import CLIP_MODEL, clip_text_embeddings, clip_weights_at_hand
 from bench.methods.prerequisites.class_distances import cosine_distance, distances_by_clip, distances_by_features, read_distances
 from bench.prerequisite_store import PrerequisiteStore, ensure, resolve
@@ -135,3 +135,9 @@ def test_the_copy_in_the_cache_is_read_without_the_network(digits, tmp_path, tin
     built = ensure(distances_by_clip(digits.spec, TINY, "openai"), digits, PrerequisiteStore(tmp_path / "prerequisites"))
     expected = cosine_distance(clip_text_embeddings(digits.spec, TINY, str(tiny_clip)))
     torch.testing.assert_close(read_distances(built.path), expected, rtol=0, atol=1e-9)
+
+
+def test_the_key_carries_the_versions_of_what_it_needs(monkeypatch):
+    before = resolve(distances_by_features(0)).key(0, "data")
+    monkeypatch.setattr(PREREQUISITES["features"], "version", 7)
+    assert resolve(distances_by_features(0)).key(0, "data") != before

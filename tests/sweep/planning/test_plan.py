@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -220,6 +221,39 @@ def test_other_code_is_stale_and_runs_again_when_told(make: Callable[..., Plan],
         record = Record(key=planned.key, distil_key=planned.distil_key, status="ok", cell=replace(planned.cell, code_hash="other"))
         attach(plan, Store(tmp_path), {record.key: record}, rerun, force)
         assert (planned.stale, planned.state, planned.redistil) == (True, state, redistil)
+
+
+def test_a_record_of_older_code_is_judged_again_where_its_set_is_newer(make: Callable[..., Plan], tmp_path: Path) -> None:
+    """Another protocol's run has made the shared set anew; this one's record is of the set before."""
+    plan = make()
+    (planned,) = plan.cells
+    folder = Store(tmp_path).set_folder(planned.distil_key)
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text("{}")
+    (folder / "distil.json").write_text(json.dumps({"code_hash": planned.cell.code_hash}))
+    record = Record(key=planned.key, distil_key=planned.distil_key, status="ok", cell=replace(planned.cell, code_hash="other"))
+    attach(plan, Store(tmp_path), {record.key: record}, (), ())
+    assert (planned.stale, planned.state) == (True, "cached")
+    plan = make()
+    (planned,) = plan.cells
+    attach(plan, Store(tmp_path), {record.key: record}, ("stale",), ())
+    assert (planned.stale, planned.state, planned.redistil) == (True, "pending", False)
+
+
+def test_rules_match_the_budget_that_was_asked_for(tmp_path: Path) -> None:
+    """0.41 images per class of digits are 262 pixels, which is a little less than 0.41."""
+    settings = merge({"methods": ("podd[order=identity]",), "budgets": ("0.41", "0.4", "0.405"), "seeds": (0,), "no_reference": True}, None)
+    found = {p.cell.budget["requested"]: p.cell.fields["overlap"] for p in Planner(settings, PrerequisiteStore(tmp_path)).plan().cells}
+    assert found == {"0.41": "0.55x0.8", "0.4": 0.86, "0.405": "0.55x0.8"}
+
+
+def test_a_product_that_comes_to_another_form_follows_the_rules_of_that_form(tmp_path: Path) -> None:
+    names = ("rat_bptt", "rat_bptt[form=subset]", "rat_bptt[form=tiles,tiles=2]", "rat_bptt[form=lowres]")
+    settings = merge({"methods": names, "budgets": ("2",), "seeds": (0,), "no_reference": True}, None)
+    (planned,) = Planner(settings, PrerequisiteStore(tmp_path)).plan().cells
+    assert {planned.cell.label, *planned.cell.aliases} == set(names)
+    assert planned.cell.tuned
+    assert planned.cell.parts["form"] == "full"
 
 
 def test_a_new_name_of_a_cell_is_noted_on_its_record(make: Callable[..., Plan], tmp_path: Path) -> None:

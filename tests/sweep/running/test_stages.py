@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,13 +13,16 @@ import pytest
 from bench import BenchError, RejectedSet, registry
 from bench.nn.convnet import library
 from bench.prerequisite_store import PrerequisiteStore
-from bench.record import Cell
-from bench.sweep.planning.plan import Planner
+from bench.record import Cell, Record
+from bench.sweep.listener import SweepListener
+from bench.sweep.planning.plan import PlannedCell, Planner
 from bench.sweep.readers import merge
+from bench.sweep.run import Recorder, exit_code
 from bench.sweep.running import checkpoint
 from bench.sweep.running.distil import distil_stage
+from bench.sweep.running.executor import Job
 from bench.sweep.running.judge import judge_stage
-from bench.sweep.running.stage import Payload, silent
+from bench.sweep.running.stage import Outcome, Payload, silent
 from bench.sweep.store import Store
 
 TOY = str(Path(__file__).parents[1] / "plugins" / "toy.py")
@@ -150,3 +154,29 @@ def test_a_protocol_of_another_version_is_refused(payload: Make) -> None:
     other = replace(made, cell=changed(made, protocol={**made.cell.protocol, "checkpoints": [0.5, 1.0]}))
     with pytest.raises(BenchError, match="does not have the choices of its hash"):
         judge_stage(other, silent)
+
+
+def test_an_interrupt_leaves_what_a_rival_has_finished_meanwhile(payload: Make) -> None:
+    """Two runners on one folder: the record on disk counts, not the one that was there when the run was planned."""
+    mine = payload("toy_mean")
+    store, cell = store_of(mine), changed(mine)
+    store.write(Record(key=mine.key, distil_key=mine.distil_key, status="ok", cell=cell))
+    recorder = Recorder(store, {mine.key: PlannedCell(cell, mine.key, mine.distil_key)}, {}, SweepListener())
+    for status in ("interrupted", "timeout"):
+        recorder.finished(Job(mine.key, ("distil", "judge"), mine), Outcome(status, "too late"))
+        kept = store.read(mine.key)
+        assert kept is not None
+        assert kept.status == "ok"
+    recorder.finished(Job(mine.key, ("distil", "judge"), replace(mine, redistil=True)), Outcome("timeout", "too long"))
+    replaced = store.read(mine.key)
+    assert replaced is not None
+    assert replaced.status == "timeout"
+
+
+def test_a_cell_without_a_record_is_not_a_success(payload: Make) -> None:
+    mine = payload("toy_mean")
+    cell = changed(mine)
+    record = Record(key=mine.key, distil_key=mine.distil_key, status="ok", cell=cell)
+    plan = SimpleNamespace(cells=[PlannedCell(cell, mine.key, mine.distil_key)])
+    assert exit_code(plan, {mine.key: record}) == 0  # type: ignore[arg-type]
+    assert exit_code(plan, {}) == 3  # type: ignore[arg-type]
