@@ -153,7 +153,7 @@ class _Sweep:
         from .prerequisite_store import PrerequisiteStore
         from .registry import UNAVAILABLE, discover
         from .sweep.planning.history import attach
-        from .sweep.planning.plan import Planner, require_known
+        from .sweep.planning.planner import Planner, require_known
 
         discover(self.settings.plugin)
         broken = [f"plugin {name} does not import: {reason}" for name, reason in sorted(UNAVAILABLE.items())]

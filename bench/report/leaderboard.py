@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
-from .environment import environment_lines
 from .marks import Footnotes, dash, legend, marks_of, missing, symbols
 from .numbers import budget_name, code, count, duration, escape, interval, markdown_table, percent, plain, points, size_of
+from .provenance import environment_lines
 from .ranking import gain_over_random, standings
 from .rows import Row
 from .sections import Line, Section

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from ...record import Cell, Record
 from ..store import Store
-from .plan import Plan, absorb, computed_otherwise
+from .plan import Plan
+from .same_cell import absorb, computed_otherwise
 
 #: Statuses that are final until a run is told otherwise; ``interrupted`` cells and lifted refusals run again without being told.
 _LASTING = ("ok", "rejected", "failed", "timeout", "oom")

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -66,7 +67,8 @@ def _distil(payload: Payload, opened: Opened, report: Report) -> dict[str, Any]:
         budget=opened.budget,
         seed=cell.seed,
         key=payload.distil_key,
-        open_space=lambda name: open_space(name, dataset.train, find),
+        # A form and an objective ask for the same one, and a large one is a large file.
+        open_space=cache(lambda name: open_space(name, dataset.train, find)),
         plan=cell.plan,
         device=opened.device,
         effort=cell.effort,

@@ -10,7 +10,8 @@ import pytest
 
 from bench import registry
 from bench.prerequisite_store import PrerequisiteStore
-from bench.sweep.planning.plan import Plan, Planner
+from bench.sweep.planning.plan import Plan
+from bench.sweep.planning.planner import Planner
 from bench.sweep.readers import merge
 
 TOY = str(Path(__file__).parents[1] / "plugins" / "toy.py")

@@ -14,9 +14,12 @@ from bench.prerequisite_store import PrerequisiteStore
 from bench.record import Record
 from bench.report.marks import marks_of
 from bench.report.rows import Row
-from bench.sweep.planning import plan as planning
+from bench.sweep.planning import planner as planning
+from bench.sweep.planning.cell_keys import scaled_steps
 from bench.sweep.planning.history import attach
-from bench.sweep.planning.plan import Plan, PlannedCell, Planner, scaled_steps, with_overrides
+from bench.sweep.planning.overrides import with_overrides
+from bench.sweep.planning.plan import Plan, PlannedCell
+from bench.sweep.planning.planner import Planner
 from bench.sweep.planning.requests import MethodRequest
 from bench.sweep.readers import merge, parse_set
 from bench.sweep.store import Store

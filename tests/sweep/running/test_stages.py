@@ -15,7 +15,8 @@ from bench.nn.convnet import library
 from bench.prerequisite_store import PrerequisiteStore
 from bench.record import Cell, Record
 from bench.sweep.listener import SweepListener
-from bench.sweep.planning.plan import PlannedCell, Planner
+from bench.sweep.planning.plan import PlannedCell
+from bench.sweep.planning.planner import Planner
 from bench.sweep.readers import merge
 from bench.sweep.run import Recorder, exit_code
 from bench.sweep.running import checkpoint

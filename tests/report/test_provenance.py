@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from report.records import make_cell, make_record
 
-from bench.report.environment import environment_lines
+from bench.report.provenance import environment_lines
 
 
 def records(*environments):

@@ -1,0 +1,44 @@
+"""``--set`` and ``--config``: hyper-parameters for all rows of a method that have the field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ...method import Method
+from ...registry import METHODS
+from .requests import MethodRequest
+
+
+def with_overrides(request: MethodRequest, overrides: Mapping[str, Mapping[str, Any]]) -> MethodRequest:
+    """Add the fields of ``--set`` and ``--config`` that the brackets leave open to a request and to its name."""
+    asked = overrides.get(request.name, {})
+    added = fitting(METHODS[request.name], request.fields, asked) if request.name in METHODS else dict(asked)
+    added = {key: value for key, value in added.items() if key not in request.fields}
+    if not added:
+        return request
+    shown = [f"{key}={_typed(value)}" for key, value in sorted(added.items())]
+    return MethodRequest(request.name, ",".join(filter(None, [request.variant, *shown])), {**request.fields, **added})
+
+
+def axes_of(method: type[Method], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts that some fields choose."""
+    named = {method.aliases.get(key, key): value for key, value in fields.items()}
+    return {axis: named[axis] for axis in method.axes if axis in named}
+
+
+def fitting(method: type[Method], fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the overrides that ``fields`` leave open, under whatever name, and that their parts have."""
+    taken = {method.aliases.get(key, key) for key in fields}
+    open_ones = {key: value for key, value in overrides.items() if method.aliases.get(key, key) not in taken}
+    legal = method.legal({**axes_of(method, open_ones), **axes_of(method, fields)})
+    return {key: value for key, value in open_ones.items() if method.aliases.get(key, key) in legal}
+
+
+def _typed(value: Any) -> str:
+    """Return a value as it is typed in brackets; a list is wrapped in another one, which a grid would otherwise unpack."""
+    if isinstance(value, str):
+        return value
+    text = json.dumps(value, separators=(",", ":"))
+    return f"[{text}]" if isinstance(value, list) else text
