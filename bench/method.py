@@ -224,6 +224,11 @@ class Method(ABC):
         return (type(self),)
 
 
+def scaled_steps(outer_steps: int, effort: float) -> int:
+    """Return the outer steps at an effort: rounded up, at least 1; a method without any has none at every effort."""
+    return max(1, math.ceil(outer_steps * effort - 1e-9)) if outer_steps else 0
+
+
 def _ignore(*_: object, **__: object) -> None:
     return None
 
@@ -287,7 +292,7 @@ class Task:
 
     def steps(self, recipe_steps: int) -> int:
         """Scale a number of outer steps by the effort: rounded up, at least 1."""
-        return max(1, math.ceil(recipe_steps * self.effort - 1e-9))
+        return max(1, scaled_steps(recipe_steps, self.effort))
 
     def space(self, name: str) -> Space:
         """Return the pixel space called ``name``, fitted on the training split."""

@@ -6,7 +6,7 @@ import inspect
 import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -244,7 +244,12 @@ def _as_declared(value: Any, hint: Any) -> Any:
 
 
 def resolve_recipe(
-    method: type[Method], dataset: str, ipc: float, *overrides: Mapping[str, Any], chosen: Mapping[str, Any] | None = None
+    method: type[Method],
+    dataset: str,
+    ipc: float,
+    *overrides: Mapping[str, Any],
+    chosen: Mapping[str, Any] | None = None,
+    rules: Sequence[Rule] | None = None,
 ) -> ResolvedRecipe:
     """Stack the rules that match and then the overrides (config, ``--set``, brackets), later ones winning.
 
@@ -254,6 +259,7 @@ def resolve_recipe(
         ipc: granted images per class.
         overrides: layers of explicit fields.
         chosen: one of ``method.candidates``: the parts it is made of. By default the first of its own.
+        rules: those of the method's file, for a caller that has read them.
 
     Raises:
         BenchError: an unknown field or a value of the wrong type anywhere.
@@ -262,7 +268,7 @@ def resolve_recipe(
     values: dict[str, Any] = {}
     sources: list[str] = []
     trials = 0
-    for rule in load_rules(method):
+    for rule in load_rules(method) if rules is None else rules:
         if rule.matches(dataset, ipc, parts):
             values.update(rule.set)
             sources.append(rule.source)

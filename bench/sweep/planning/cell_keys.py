@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from ...keys import digest
 from ...record import SCHEMA, Cell
 
@@ -31,8 +29,3 @@ def distil_key(cell: Cell) -> str:
             "effort": cell.effort,
         }
     )
-
-
-def scaled_steps(outer_steps: int, effort: float) -> int:
-    """Return the outer steps at an effort, as ``Task.steps`` scales them; 0 stays 0."""
-    return max(1, math.ceil(outer_steps * effort - 1e-9)) if outer_steps else 0

@@ -14,14 +14,14 @@ from ...errors import BenchError, unknown_name
 from ...judge.evaluate import network_name
 from ...judge.protocol import Protocol, get_protocol
 from ...keys import digest, plain
-from ...method import Method, PlanContext, Refusal, Resolution
+from ...method import Method, PlanContext, Refusal, Resolution, scaled_steps
 from ...prerequisite import Need
 from ...prerequisite_store import PrerequisiteStore, ensure, resolve
-from ...recipes import ResolvedRecipe, check_fields, resolve_recipe
+from ...recipes import ResolvedRecipe, Rule, check_fields, load_rules, resolve_recipe
 from ...record import SCHEMA, Cell, Kind
 from ...registry import DATASETS, METHODS, UNAVAILABLE
 from ..settings import RunSettings
-from .cell_keys import distil_key, scaled_steps
+from .cell_keys import distil_key
 from .codehash import code_hash
 from .overrides import axes_of, fitting, with_overrides
 from .plan import Plan, PlannedCell
@@ -68,6 +68,7 @@ class Planner:
     prerequisites: PrerequisiteStore
     download: bool = True
     _hashes: dict[tuple[Any, ...], str] = field(default_factory=dict)
+    _rules: dict[type[Method], tuple[Rule, ...]] = field(default_factory=dict)
 
     def plan(self) -> Plan:
         """Resolve every cell.
@@ -189,7 +190,10 @@ class Planner:
         """Plan a method that is made of some parts."""
         legal = method_class.legal(parts)
         layers = self._network(method_class, parts), {key: v for key, v in explicit.items() if key not in parts and key in legal}
-        recipe = resolve_recipe(method_class, context.spec.name, _asked_ipc(context.budget), *layers, chosen=parts)
+        if method_class not in self._rules:  # a file is read once, not for every budget and seed
+            self._rules[method_class] = load_rules(method_class)
+        rules = self._rules[method_class]
+        recipe = resolve_recipe(method_class, context.spec.name, _asked_ipc(context.budget), *layers, chosen=parts, rules=rules)
         tried = _Choice(kind, request, recipe, build(method_class, recipe.values, request.label))
         try:
             planned = _answer(tried.method, context)

@@ -10,12 +10,12 @@ import pytest
 
 from bench import METHODS, BenchError, Resolution, registry
 from bench.data import load_dataset
+from bench.method import scaled_steps
 from bench.prerequisite_store import PrerequisiteStore
 from bench.record import Record
 from bench.report.marks import marks_of
 from bench.report.rows import Row
 from bench.sweep.planning import planner as planning
-from bench.sweep.planning.cell_keys import scaled_steps
 from bench.sweep.planning.history import attach
 from bench.sweep.planning.overrides import with_overrides
 from bench.sweep.planning.plan import Plan, PlannedCell
