@@ -120,7 +120,8 @@ class Product(Method):
         """Return the fields of all parts, and the parts' names."""
         flat = {"form": self.form.name, **asdict(self.form), "objective": self.objective.name if self.objective else NONE}
         if self.objective:
-            flat |= {**_asdict(self.objective), **asdict(self.outer)}
+            # An ``Objective`` is abstract, and only its subclasses are dataclasses.
+            flat |= {**asdict(self.objective), **asdict(self.outer)}  # type: ignore[call-overload]
         return flat | asdict(self.student)
 
     def identity(self) -> dict[str, Any]:
@@ -220,7 +221,3 @@ def _check_defaults(objective: type[Objective]) -> None:
 def _of(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values that are fields of ``kind``."""
     return {item.name: values[item.name] for item in fields(kind) if item.name in values}
-
-
-def _asdict(part: Any) -> dict[str, Any]:  # an ``Objective`` is abstract, and only its subclasses are dataclasses
-    return asdict(part)

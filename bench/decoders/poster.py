@@ -14,7 +14,7 @@ from ..data import Batch, Spec
 from ..errors import BenchError
 from ..parameterization import Parameterization, Role
 from ..registry import PARAMETERIZATIONS
-from .poster_layout import PosterLayout, starts
+from .poster_layout import PosterLayout, pieces, starts
 
 PatchLabels = Literal["fixed", "proportional", "learned"]
 
@@ -213,10 +213,10 @@ def tiled_area(images: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> 
     if grid == (1, 1) and images.shape[2:] == size:
         return images[0]
     area = images.new_zeros(images.shape[1], *size)
-    tops, lefts = (starts(length, 0, parts + 1) for length, parts in zip(size, grid, strict=True))
+    rows, columns = pieces(size[0], grid[0]), pieces(size[1], grid[1])
     for place, image in enumerate(images):
         row, column = divmod(place, grid[1])
-        top, bottom, left, right = tops[row], tops[row + 1], lefts[column], lefts[column + 1]
+        (top, bottom), (left, right) = rows[row], columns[column]
         fitted = F.interpolate(image[None], (bottom - top, right - left), mode="bilinear", align_corners=False, antialias=True)
         area[:, top:bottom, left:right] = fitted[0]
     return area

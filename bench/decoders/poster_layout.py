@@ -20,6 +20,12 @@ def starts(field: int, window: int, count: int) -> list[int]:
     return [int(x) for x in np.rint(np.linspace(0, field - window, count))]
 
 
+def pieces(length: int, parts: int) -> list[tuple[int, int]]:
+    """Cut ``length`` pixels into ``parts`` pieces of nearly equal size: (start, end) of each."""
+    edges = starts(length, 0, parts + 1)
+    return list(zip(edges, edges[1:], strict=False))
+
+
 @dataclass(frozen=True)
 class PosterLayout:
     """Where everything lies on a poster.

@@ -47,10 +47,6 @@ class Store:
         """Return the path of a record."""
         return self.records / f"{key}.json"
 
-    def log_file(self, key: str) -> Path:
-        """Return the path of a cell's log."""
-        return self.out / "logs" / f"{key}.log"
-
     def set_folder(self, distil_key: str) -> Path:
         """Return the folder of a distilled set."""
         return self.out / "sets" / distil_key

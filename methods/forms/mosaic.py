@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bench import FORMS, FormPlan, Parameterization, PlanContext, Refusal
 from bench.decoders.poster import PatchLabels, Poster, tiled_area
-from bench.decoders.poster_layout import starts
+from bench.decoders.poster_layout import pieces
 
 from .poster import PatchedPoster
 
@@ -34,15 +34,9 @@ class Mosaic(PatchedPoster):
         """Shrink the images of a class into its rectangle: one, or several above one image per class."""
         assert isinstance(stored, Poster)  # made by ``empty``
         layout = stored.layout
-        columns, rows = (_bounds(layout.size[1], layout.class_grid[0]), _bounds(layout.size[0], layout.class_grid[1]))
+        columns, rows = (pieces(layout.size[1], layout.class_grid[0]), pieces(layout.size[0], layout.class_grid[1]))
         for label in range(len(rows) * len(columns)):
             row, column = divmod(label, layout.class_grid[0])
             (top, bottom), (left, right) = rows[row], columns[column]
             area = tiled_area(images[labels == label], layout.images_per_area, (bottom - top, right - left))
             stored.poster[:, top:bottom, left:right] = area
-
-
-def _bounds(length: int, parts: int) -> list[tuple[int, int]]:
-    """Cut ``length`` pixels into ``parts`` pieces of nearly equal size: (start, end) of each."""
-    edges = starts(length, 0, parts + 1)
-    return list(zip(edges, edges[1:], strict=False))

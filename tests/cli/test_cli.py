@@ -74,7 +74,7 @@ def out(tmp_path: Path) -> Path:
     }
     store = Store(tmp_path / "results")
     store.prepare()
-    store.log_file("abc123").write_text("a line of the log\n")
+    (store.out / "logs" / "abc123.log").write_text("a line of the log\n")
     store.write(Record(key="abc123", distil_key="def456", status="ok", cell=cell, scores=scores, log="logs/abc123.log"))
     return store.out
 
