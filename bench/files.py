@@ -1,12 +1,37 @@
-"""Writing files so that a reader sees the old one or the new one, never half of it."""
+"""Files on disk: reading none but regular ones, and writing so that a reader sees the old or the new one, never half of it."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def read_bytes(file: Path) -> bytes:
+    """Return the content of a regular file (a symbolic link to one counts).
+
+    Raises:
+        OSError: it is not there, cannot be read, or is something else: a pipe would be waited for, a device never ends.
+    """
+    # Without O_NONBLOCK, opening a pipe waits for somebody to write into it; for a regular file it means nothing.
+    with open(file, "rb", opener=lambda path, flags: os.open(path, flags | getattr(os, "O_NONBLOCK", 0))) as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(file))
+        return stream.read()
+
+
+def read_text(file: Path) -> str:
+    """Return the text of a regular file in UTF-8.
+
+    Raises:
+        OSError: as ``read_bytes``.
+        UnicodeDecodeError: (a ValueError) it is not UTF-8.
+    """
+    return read_bytes(file).decode("utf-8")
 
 
 @contextmanager

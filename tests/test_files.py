@@ -1,4 +1,4 @@
-"""The atomic writer: whole files or none, and nothing is left lying about."""
+"""Reading regular files alone; the atomic writer: whole files or none, and nothing is left lying about."""
 
 from __future__ import annotations
 
@@ -8,11 +8,24 @@ from pathlib import Path
 import pytest
 
 from bench import files
-from bench.files import replacing, write_bytes, write_text
+from bench.files import read_bytes, read_text, replacing, write_bytes, write_text
 
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"\xc3\xa9\r\n")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    os.mkfifo(tmp_path / "pipe")
+    assert read_text(tmp_path / "file") == read_text(tmp_path / "link") == "é\r\n"
+    for other in (tmp_path / "pipe", tmp_path, Path("/dev/zero"), tmp_path / "nothing"):
+        with pytest.raises(OSError, match="regular file|directory|No such file"):
+            read_bytes(other)
+    (tmp_path / "file").write_bytes(b"\xff")
+    with pytest.raises(ValueError, match="utf-8"):
+        read_text(tmp_path / "file")
 
 
 def test_it_writes_what_it_is_given_and_makes_the_folder(tmp_path: Path) -> None:
