@@ -80,7 +80,8 @@ def _judge_distilled(record: Record, opened: Opened, report: Report) -> None:
     )
     record.audit, record.scores, record.training = judgement.audit, judgement.scores, judgement.training
     record.cell.notes = [*cell.notes, *judgement.notes]
-    written = write_pictures(judgement.distilled, judgement.space, store.pictures, picture_stem(cell, record.key))
+    stem, title = picture_stem(cell, record.key), picture_title(cell, mean(record.scores["final"]["test"]))
+    written = write_pictures(judgement.distilled, judgement.space, store.pictures, stem, title)
     record.pictures = [f"pictures/{Path(path).name}" for path in written]
 
 
@@ -103,3 +104,9 @@ def picture_stem(cell: Cell, key: str) -> str:
     """Return the file name of a cell's pictures, readable and free of brackets."""
     text = f"{cell.dataset}-{cell.label}-{cell.budget['requested']}-seed{cell.seed}"
     return f"{re.sub(r'[^A-Za-z0-9._=-]+', '_', text)[:100]}-{key[:8]}"
+
+
+def picture_title(cell: Cell, accuracy: float) -> str:
+    """Return what stands on top of a cell's pictures."""
+    budget = f"{cell.budget['ipc']:.4g} IPC ({cell.budget['pixels']:,} px)"
+    return f"{cell.label} on {cell.dataset}, {budget}, seed {cell.seed}: {100 * accuracy:.1f} %"
