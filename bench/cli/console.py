@@ -52,6 +52,8 @@ class Console(SweepListener):
 
         print((table.full_table if self.full else table.short_table)(plan.cells, estimates))
         print(table.counts(plan.cells))
+        for sentence in plan.left_out:
+            print(sentence)
         print(estimate.summary(estimates, slots), flush=True)
         if estimates and not self.full:
             total = len(plan.cells)

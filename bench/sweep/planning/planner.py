@@ -29,6 +29,7 @@ from .requests import MethodRequest, parse_requests
 from .same_cell import merge
 
 FULL_DATA = "full-data"
+_NO_FULL_DATA = "no full-data line at effort {:g}: it is trained in full or not at all; run with --effort 1 to have it"
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ class Planner:
                 merge(planned, cell)
         cells = list(planned.values())
         _require_something(cells)
-        return Plan(cells, datasets, protocol, replace(options, download=False))
+        left_out = [] if self.settings.no_reference or self._wants_full_data() else [_NO_FULL_DATA.format(self.settings.effort)]
+        return Plan(cells, datasets, protocol, replace(options, download=False), tuple(left_out))
 
     def check(self) -> tuple[Protocol, tuple[MethodRequest, ...]]:
         """Check every name and field, before anything is read or written.
@@ -152,8 +154,12 @@ class Planner:
                     context = PlanContext(spec, budget, seed, find=partial(self._find, dataset, data_hash, looked_into))
                     choice = self._choose(cast(Kind, kind), request, context)
                     yield self._planned(choice, context, data_hash, protocol, looked_into)
-        if not self.settings.no_reference:
+        if self._wants_full_data():
             yield self._full_data(dataset, data_hash, protocol)
+
+    def _wants_full_data(self) -> bool:
+        """Tell whether the full-data line is run: a shortened one would be no ceiling, and a full one no quick look."""
+        return self.settings.effort >= 1 and not self.settings.no_reference
 
     def _find(self, dataset: Dataset, data_hash: str, looked_into: list[Need], need: Need) -> Path:
         """Return the folder of a prerequisite that planning looks into; it is built now if it is not there."""
@@ -277,7 +283,7 @@ class Planner:
             fields={},
             budget={"requested": "full", "pixels": count * spec.height * spec.width, "ipc": count / spec.classes},
             seed=self.settings.seeds[0],
-            effort=self.settings.effort,
+            effort=1.0,
             protocol=protocol.as_json(),
             network=network_name(protocol, spec),
             tuned=True,

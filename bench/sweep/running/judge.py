@@ -92,7 +92,6 @@ def _judge_full_data(record: Record, opened: Opened, report: Report) -> None:
         opened.protocol,
         cell.seed,
         opened.store.prerequisites,
-        effort=cell.effort,
         device=opened.device,
         on_progress=lambda done, total: report(done, total, {}),
     )

@@ -116,6 +116,19 @@ def test_references_and_the_full_data_line_come_with_every_sweep(make: Callable[
     assert [p.cell.kind for p in plan.cells] == ["reference", "full_data"]
 
 
+def test_the_full_data_line_is_trained_in_full_or_left_out(make: Callable[..., Plan]) -> None:
+    def lines(plan: Plan) -> list[PlannedCell]:
+        return [planned for planned in plan.cells if planned.cell.kind == "full_data"]
+
+    (usual,), (longer,) = lines(make(no_reference=False)), lines(make(no_reference=False, effort=2.0))
+    assert (usual.cell.effort, longer.key) == (1.0, usual.key)
+    assert make(no_reference=False).left_out == ()
+    short = make(no_reference=False, effort=0.5)
+    assert lines(short) == []
+    assert short.left_out == ("no full-data line at effort 0.5: it is trained in full or not at all; run with --effort 1 to have it",)
+    assert make(effort=0.5).left_out == ()
+
+
 def test_a_refusal_is_a_cell_and_nothing_but_refusals_is_an_error(make: Callable[..., Plan]) -> None:
     plan = make(budgets=("0.5", "1"))
     assert [(p.state, p.reason) for p in plan.cells] == [("refused", "it keeps two whole images"), ("pending", "")]
