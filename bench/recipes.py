@@ -9,10 +9,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
 
 from .errors import BenchError, did_you_mean
 
@@ -71,26 +72,44 @@ def read_yaml(text: str, source: str) -> Any:
         raise BenchError(f"{source} is not valid YAML: {error}") from error
 
 
+@with_config(ConfigDict(extra="forbid"))
+class Reported(TypedDict):
+    """A published test accuracy, in per cent as papers print it, and the ± behind it, if there is one."""
+
+    accuracy: Annotated[float, Field(gt=0, le=100)]
+    spread: NotRequired[Annotated[float, Field(ge=0, le=100)]]
+
+
+_REPORTED = TypeAdapter(Reported)
+
+
 @dataclass(frozen=True)
 class Rule:
-    """One rule of a recipe file: when it applies, what it sets, and where the numbers come from.
+    """One entry of a recipe file: when it applies, what it sets or what was published, and where the numbers come from.
 
     Attributes:
         dataset: exact name, or ``None`` for any.
         ipc: closed range of images per class, or ``None`` for any.
         set: field -> value.
         source: where the values come from (a paper's table, ``tuned on val``, ...).
-        trials: how many settings were tried on val to find them.
+        trials: how many settings were tried on val to find them; ``None`` for values that somebody else has published.
         parts: kind of part (``form``, ``objective``) -> names for which the rule holds; by default the method's own, so
             that another objective never counts as tuned by this one's rule.
+        published: what the method reached elsewhere, to stand beside what it reaches here; such a rule sets nothing.
     """
 
     dataset: str | None
     ipc: tuple[float, float] | None
     set: Mapping[str, Any]
     source: str
-    trials: int = 0
+    trials: int | None = None
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    published: Reported | None = None
+
+    @property
+    def tuned(self) -> bool:
+        """Whether somebody tuned the values: here on val, or whoever published them; ``trials: 0`` says that nobody did."""
+        return self.published is None and self.trials != 0
 
     def matches(self, dataset: str, ipc: float, chosen: Mapping[str, Any] | None = None) -> bool:
         """Tell whether the rule applies to a data set at a number of images per class with the chosen parts."""
@@ -106,14 +125,17 @@ class ResolvedRecipe:
     Attributes:
         values: field -> value, only those that differ from the class's own defaults or were set explicitly.
         sources: the ``source`` of every rule that applied.
-        tuned: whether any rule applied; without one the row is marked untuned.
+        tuned: whether somebody tuned the values of any rule that applied; otherwise the row is marked untuned.
         trials: settings tried on val for these rules.
+        published: what was published for this data set and budget: ``accuracy`` and maybe ``spread`` in per cent, and
+            ``source``.
     """
 
     values: dict[str, Any]
     sources: tuple[str, ...]
     tuned: bool
     trials: int
+    published: tuple[dict[str, Any], ...] = ()
 
 
 def recipe_file(method: type) -> Path | None:
@@ -141,7 +163,7 @@ def load_rules(method: type[Method]) -> tuple[Rule, ...]:
 def _read_rule(entry: Any, method: type[Method], where: str) -> Rule:
     if not isinstance(entry, dict):
         raise BenchError(f"{where} must be a mapping with when, set and source, found {type(entry).__name__}")
-    _known_keys(entry, ("when", "set", "source", "trials"), where)
+    _known_keys(entry, ("when", "set", "published", "source", "trials"), where)
     when, values = entry.get("when") or {}, entry.get("set") or {}
     if not isinstance(when, dict) or not isinstance(values, dict):
         raise BenchError(f"{where}: when and set must be mappings, found {when!r} and {values!r}")
@@ -150,9 +172,10 @@ def _read_rule(entry: Any, method: type[Method], where: str) -> Rule:
         raise BenchError(f"{where}: dataset must be one name, found {when['dataset']!r}; write one rule per data set")
     if not isinstance(entry.get("source"), str):
         raise BenchError(f"{where} needs a source: say where its values come from")
-    trials = entry.get("trials", 0)
-    if type(trials) is not int or trials < 0:
+    trials = entry.get("trials")
+    if trials is not None and (type(trials) is not int or trials < 0):
         raise BenchError(f"{where}: trials must be a whole number of at least 0, found {trials!r}")
+    published = _read_published(entry, where) if "published" in entry else None
     parts = {axis: _read_parts(when.get(axis), axis, method, where) for axis in method.axes}
     for combination in itertools.product(*parts.values()):
         try:
@@ -160,7 +183,24 @@ def _read_rule(entry: Any, method: type[Method], where: str) -> Rule:
         except BenchError as error:
             raise BenchError(f"{where}: {error}") from error
         checked = check_fields(method, values, where, dict(zip(parts, combination, strict=True)))
-    return Rule(when.get("dataset"), _read_range(when.get("ipc"), where), checked, entry["source"], trials, parts)
+    return Rule(when.get("dataset"), _read_range(when.get("ipc"), where), checked, entry["source"], trials, parts, published)
+
+
+def _read_published(entry: Mapping[str, Any], where: str) -> Reported:
+    """Return what an entry says of a published number, which belongs to one data set at one budget."""
+    when = entry.get("when") or {}
+    if entry.get("set") or "trials" in entry:
+        raise BenchError(f"{where}: an entry with a published number sets nothing; write set and trials in one of its own")
+    if not isinstance(when.get("dataset"), str) or type(when.get("ipc")) not in (int, float):
+        raise BenchError(f"{where}: a published number needs a data set and one number of images per class in when, found {when!r}")
+    try:
+        return _REPORTED.validate_python(entry["published"])
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, ("published", *problem["loc"])))
+        raise BenchError(
+            f"{where}: {place} is wrong: {problem['msg']}; write it like {{accuracy: 53.2, spread: 0.7}}, in per cent"
+        ) from error
 
 
 def _read_parts(named: Any, axis: str, method: type[Method], where: str) -> tuple[str, ...]:
@@ -266,13 +306,17 @@ def resolve_recipe(
     """
     parts = dict(method.candidates({})[0] if chosen is None else chosen)
     values: dict[str, Any] = {}
-    sources: list[str] = []
-    trials = 0
-    for rule in load_rules(method) if rules is None else rules:
-        if rule.matches(dataset, ipc, parts):
-            values.update(rule.set)
-            sources.append(rule.source)
-            trials += rule.trials
+    fitting = [rule for rule in (load_rules(method) if rules is None else rules) if rule.matches(dataset, ipc, parts)]
+    published = tuple({**rule.published, "source": rule.source} for rule in fitting if rule.published)
+    setting = [rule for rule in fitting if rule.published is None]
+    for rule in setting:
+        values.update(rule.set)
     for layer in overrides:
         values.update(check_fields(method, layer, f"method '{method.name}'", parts))
-    return ResolvedRecipe({**values, **parts}, tuple(sources), bool(sources), trials)
+    return ResolvedRecipe(
+        values={**values, **parts},
+        sources=tuple(rule.source for rule in setting),
+        tuned=any(rule.tuned for rule in setting),
+        trials=sum(rule.trials or 0 for rule in setting),
+        published=published,
+    )

@@ -141,6 +141,25 @@ def test_without_a_matching_rule_the_recipe_is_untuned(recipes: Any) -> None:
     assert (found.tuned, found.trials, found.sources) == (False, 0, ())
 
 
+@pytest.mark.parametrize(("trials", "tuned"), [("", True), ("\n  trials: 0", False), ("\n  trials: 3", True)])
+def test_a_rule_that_nobody_tuned_leaves_its_row_untuned(recipes: Any, trials: str, tuned: bool) -> None:
+    """Without trials the values are somebody's published ones."""
+    recipes("- set: {window: 3}\n  source: somewhere" + trials)
+    found = resolve_recipe(Toy, "digits", 1.0)
+    assert (found.values["window"], found.tuned) == (3, tuned)
+
+
+def test_what_was_published_stands_beside_the_recipe_and_tunes_nothing(recipes: Any) -> None:
+    recipes(
+        "- {when: {dataset: digits, ipc: 1}, published: {accuracy: 53.2, spread: 0.7}, source: table 1}\n"
+        "- {when: {dataset: digits, ipc: 1.0}, published: {accuracy: 50}, source: table 2}\n"
+    )
+    found = resolve_recipe(Toy, "digits", 1.0)
+    assert found.published == ({"accuracy": 53.2, "spread": 0.7, "source": "table 1"}, {"accuracy": 50, "source": "table 2"})
+    assert (found.values, found.tuned, found.sources, found.trials) == ({}, False, (), 0)
+    assert resolve_recipe(Toy, "digits", 0.9).published == resolve_recipe(Toy, "mnist", 1.0).published == ()
+
+
 def test_no_file_is_no_rule(recipes: Any) -> None:
     assert recipe_file(Toy) is None
     assert load_rules(Toy) == ()
@@ -165,6 +184,14 @@ def test_no_file_is_no_rule(recipes: Any) -> None:
         ("- {when: {ipc: true}, set: {}, source: x}", "closed range"),
         ("- {set: {}, source: x, trials: many}", "trials must be a whole number"),
         ("- {set: {}, source: x, trials: -1}", "trials must be a whole number"),
+        ("- {when: {dataset: d, ipc: 1}, published: {accuracy: 0.532}, source: x, trials: 1}", "sets nothing"),
+        ("- {when: {dataset: d, ipc: 1}, published: {accuracy: 53}, set: {window: 1}, source: x}", "sets nothing"),
+        ("- {when: {dataset: d}, published: {accuracy: 53}, source: x}", "needs a data set and one number"),
+        ("- {when: {dataset: d, ipc: [1, 2]}, published: {accuracy: 53}, source: x}", "needs a data set and one number"),
+        ("- {when: {dataset: d, ipc: 1}, published: {accuracy: 530}, source: x}", "published.accuracy is wrong.*53.2"),
+        ("- {when: {dataset: d, ipc: 1}, published: {spread: 1}, source: x}", "published.accuracy is wrong: Field required"),
+        ("- {when: {dataset: d, ipc: 1}, published: {accuracy: 53, by: me}, source: x}", "published.by is wrong"),
+        ("- {when: {dataset: d, ipc: 1}, published: 53, source: x}", "published is wrong"),
         ("- {set: {}, source: x}\n- {set: {windw: 1}, source: x}", "rule 2: toy has no field 'windw'; did you mean 'window'"),
         ("- {set: {window: 1.5}, source: x}", "field 'window' cannot be 1.5"),
         ("- {set: {window: '5'}, source: x}", "field 'window' cannot be '5'"),

@@ -141,7 +141,12 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
     add("--protocol", metavar="NAME", type=_reader("protocol"), help="how sets are judged, e.g. native-v1 or common-v1")
     add("--split", metavar="S", type=_reader("split"), help="dev (val is kept out of the training images) or paper (all of them are used)")
     add("--network", metavar="NAME", type=_reader("network"), help="student network of every row, references included, e.g. convnet-d3-w32")
-    add("--effort", metavar="X", type=_reader("effort"), help="fraction of the outer steps to take; 0.01 is a quick look, and is marked; below 1 there is no full-data line")
+    add(
+        "--effort",
+        metavar="X",
+        type=_reader("effort"),
+        help="fraction of the outer steps to take; 0.01 is a quick look, and is marked; below 1 there is no full-data line",
+    )
     add("--set", metavar="METHOD.FIELD=VALUE", action="append", default=[], help="set a hyper-parameter; may be repeated")
     add("--no-reference", action="store_true", default=None, help="leave out the forms of random selection and the full-data line")
 

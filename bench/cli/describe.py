@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..judge.protocol import DEFAULT_NETWORK, OWN_NETWORK
@@ -82,6 +82,7 @@ def _configuration(record: Record) -> str:
     rows += [("budget", f"{cell.budget['pixels']} px = {cell.budget['ipc']:g} IPC"), ("data", f"{cell.data_hash}, split {cell.split}")]
     rows += [("effort", f"{cell.effort:g}"), ("outer steps", cell.outer_steps), ("protocol", cell.protocol.get("name"))]
     rows += [("tuned", f"yes, {cell.tuning_trials} settings tried" if cell.tuned else "no")]
+    rows += [("published", _published(one)) for one in cell.published]
     rows += [("source", source) for source in cell.sources] + [("note", note) for note in cell.notes]
     rows += [(name, value) for name, value in (("adapted", cell.adapted), ("external", cell.external)) if value]
     rows += [("network", cell.network)] if cell.network else []
@@ -90,6 +91,12 @@ def _configuration(record: Record) -> str:
     rows += [(f"planned {name}", value) for name, value in cell.plan.items()]
     rows += [(f"prerequisite {one.get('name')}", one) for one in cell.prerequisites]
     return _section("configuration", rows)
+
+
+def _published(one: Mapping[str, Any]) -> str:
+    """Return a published accuracy as it is written in papers, and where."""
+    spread = f" ± {one['spread']:g}" if "spread" in one else ""
+    return f"{one['accuracy']:g}{spread} % ({one['source']})"
 
 
 def _scores(record: Record) -> str:

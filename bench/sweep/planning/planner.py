@@ -249,6 +249,7 @@ class Planner:
             tuned=choice.recipe.tuned,
             tuning_trials=choice.recipe.trials,
             sources=list(choice.recipe.sources),
+            published=list(choice.recipe.published),
             reference=method.reference,
             outer_steps=scaled_steps(resolution.outer_steps, effort),
             prerequisites=[
