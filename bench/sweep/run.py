@@ -64,6 +64,10 @@ class Recorder:
         """Pass it on."""
         self.progress.progressed(job, stage, step, total, scalars)
 
+    def repeated(self, job: Job, stage: str, reason: str) -> None:
+        """Pass it on."""
+        self.progress.repeated(job, stage, reason)
+
     def finished(self, job: Job, outcome: Outcome) -> None:
         """Write a record for every end of a cell but a good one, which the judge has written itself."""
         if job.key in self.planned and outcome.status != "ok":
