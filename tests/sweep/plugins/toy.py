@@ -1,6 +1,7 @@
 """A data set of two classes and a method that can be told to misbehave, for tests of the sweep."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -154,6 +155,10 @@ class ToyMean(Method):
     def _sleep_once(self) -> None:
         if self._first_time():
             self._sleep()
+
+    def _disk_full(self) -> None:
+        """Have every write into a file fail from now on."""
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
 
     def _killed(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
