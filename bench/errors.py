@@ -17,6 +17,10 @@ class BenchError(Exception):
     """
 
 
+class UnwritableError(Exception):
+    """What the suite made cannot be written; the text says what and why. The command line prints it and exits with code 1."""
+
+
 class RejectedSet(Exception):
     """A distilled set broke a rule of the audit; the text says which rule and by how much.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import BenchError
+from .errors import BenchError, UnwritableError
 from .files import write_text
 from .record import Record, mean
 from .sweep.listener import SweepListener
@@ -106,6 +106,8 @@ def run_sweep(
 
     Raises:
         BenchError: the input is wrong: a name, a budget, a data set that is not there.
+        UnwritableError: all cells ran, and the records of some, or the report, could not be written.
+        OSError: nothing can be written into ``out``.
     """
     with settled():
         store = Store(Path(out) if out else default_out())
@@ -182,7 +184,9 @@ class _Sweep:
         if not jobs:
             return True
         recorder = run.Recorder(self.store, {planned.key: planned for planned in plan.pending()}, environment, self.listener)
-        return run.run_jobs(jobs, recorder, pool())
+        finished = run.run_jobs(jobs, recorder, pool())
+        recorder.check()
+        return finished
 
     def _result(self, plan: Plan, records: Mapping[str, Record], finished: bool, report: Sequence[Path] = ()) -> SweepResult:
         from .sweep import run
@@ -209,7 +213,7 @@ def write_report(store: Store, said: Sequence[str] = ()) -> tuple[list[Path], li
         The files, and warnings about records that cannot be read.
 
     Raises:
-        BenchError: the report cannot be written.
+        UnwritableError: the report cannot be written.
     """
     from .report import render
 
@@ -217,7 +221,9 @@ def write_report(store: Store, said: Sequence[str] = ()) -> tuple[list[Path], li
     try:
         return render(list(records.values()), store.out, [*said, *fresh]), fresh
     except OSError as error:
-        raise BenchError(f"the report cannot be written into '{store.out}': {error.strerror}; choose another folder with --out") from error
+        raise UnwritableError(
+            f"the report cannot be written into '{store.out}': {error.strerror}; make room there, then give the command report"
+        ) from error
 
 
 def load_set(path: Path | str) -> DistilledSet:
