@@ -64,6 +64,9 @@ def test_checkpoints() -> None:
     assert protocol.steps_at(300) == [75, 150, 225, 300]
     assert protocol.steps_at(1) == [1]
     assert protocol.steps_at(2) == [1, 2]
+    assert protocol.steps_at(10) == [2, 5, 8, 10]  # a quarter and three quarters are rounded to the nearest, halves to the even one
+    assert protocol.steps_at(7) == [2, 4, 5, 7]
+    assert protocol.steps_at(9) == [2, 4, 7, 9]
     for steps in range(1, 50):
         assert protocol.steps_at(steps)[-1] == steps
         assert len(protocol.steps_at(steps)) <= 4

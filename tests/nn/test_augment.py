@@ -165,3 +165,36 @@ def test_equal_generators_draw_equal_parameters() -> None:
     assert one.affine is not None
     assert other.affine is not None
     assert torch.equal(one.affine, other.affine)
+
+
+@pytest.mark.parametrize(
+    ("size", "shares"),
+    [
+        # the box is even, so its centre lies between two pixels, and each of the 9 places is as likely
+        pytest.param(8, {2: 2 / 9, 3: 2 / 9, 4: 5 / 9}, id="4 of 8"),
+        # the box is odd, so its centre is one of 10 pixels
+        pytest.param(10, {3: 2 / 10, 4: 2 / 10, 5: 6 / 10}, id="5 of 10"),
+        pytest.param(5, {2: 2 / 5, 3: 3 / 5}, id="3 of 5"),
+        pytest.param(6, {2: 2 / 6, 3: 4 / 6}, id="3 of 6"),
+    ],
+)
+def test_how_often_a_hole_is_cut_short_by_the_border(size: int, shares: dict[int, float]) -> None:
+    count = 20_000
+    for axis, shape in ((1, (1, size, 7)), (2, (1, 7, size))):
+        keep = draw("cutout", count, shape, stream("holes", size)).keep
+        assert keep is not None
+        hole = (keep[:, 0] == 0).any(3 - axis)
+        lengths = hole.sum(1)
+        assert {int(n): float((lengths == n).float().mean()) for n in lengths.unique()} == pytest.approx(shares, abs=0.015)
+        covered = hole.float().mean(0)
+        torch.testing.assert_close(covered, covered.flip(0), rtol=0, atol=0.015)  # no side is favoured
+
+
+def test_a_crop_of_an_eighth_is_rounded_to_the_nearest_pixel() -> None:
+    shape = (1, 12, 28)
+    affine = draw("crop", 2000, shape, stream("crop")).affine
+    assert affine is not None
+    right, down = (affine[:, 0, 2] * 28 / 2).round(), (affine[:, 1, 2] * 12 / 2).round()
+    assert set(right.tolist()) == set(map(float, range(-4, 5)))  # 28 / 8 = 3.5
+    assert set(down.tolist()) == set(map(float, range(-2, 3)))  # 12 / 8 = 1.5
+    assert abs(float(torch.corrcoef(torch.stack([right, down]))[0, 1])) < 0.1
