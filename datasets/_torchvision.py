@@ -75,8 +75,10 @@ def _fetch(spec: Spec, official: Official, options: DataOptions) -> None:
 def _not_there(spec: Spec, official: Official, root: Path, why: str) -> str:
     needed = ", ".join(names[0] for names in official.needed)
     arrays = ", ".join(path.name for path in array_layout_files(root, spec.name)[:4])
+    missing = official.missing(root)
+    found = "is not in" if len(missing) == len(official.needed) else f"lacks {', '.join(missing)} in"
     return (
-        f"data set '{spec.name}' is not in {root} {why}: put its official files ({needed}) into "
+        f"data set '{spec.name}' {found} {root} {why}: put its official files ({needed}) into "
         f"{root / official.folder}, or its arrays ({arrays}) into {root / spec.name}, or point --data-root at them"
     )
 

@@ -137,6 +137,12 @@ def test_without_files_one_sentence_says_which_to_put_where(name: str, tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_official_files_that_are_there_in_part_are_told_from_none(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (write_official(name, tmp_path, monkeypatch) / TEST_FILES[name][0]).unlink()
+    with pytest.raises(BenchError, match=f"data set '{name}' lacks {TEST_FILES[name][0]} in .* and downloads are off: put its official"):
+        offline(tmp_path, name)
+
+
 def test_a_download_that_fails_is_the_same_sentence(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in (torchvision.datasets.MNIST, torchvision.datasets.FashionMNIST):
         monkeypatch.setattr(kind, "mirrors", ["http://127.0.0.1:9/"])  # nobody listens there
