@@ -226,23 +226,26 @@ def write_report(store: Store, said: Sequence[str] = ()) -> tuple[list[Path], li
         ) from error
 
 
-def load_set(path: Path | str) -> DistilledSet:
-    """Load a distilled set, e.g. ``results/sets/<key>``; no data set is opened.
+def load_set(path: Path | str, data_root: Path | str | None = None) -> DistilledSet:
+    """Load a distilled set, e.g. ``results/sets/<key>``; no image of a data set is read.
 
     Args:
         path: its folder.
+        data_root: where its data set lies if that is not registered but in plain arrays; as ``--data-root``.
 
     Raises:
-        BenchError: its data set is not registered.
+        BenchError: its data set is neither registered nor in ``data_root``.
         RejectedSet: it cannot be read, or does not fit its own manifest.
     """
+    from .data import default_data_root
     from .distilled import read_manifest
     from .judge.decoding import load_closed
-    from .registry import DATASETS, discover
+    from .loading import find_dataset
+    from .registry import discover
 
     discover()
-    name = read_manifest(Path(path))["dataset"]
-    return load_closed(Path(path), DATASETS[name].spec)
+    root = Path(data_root).expanduser() if data_root else default_data_root()
+    return load_closed(Path(path), find_dataset(read_manifest(Path(path))["dataset"], root).spec)
 
 
 def judge_set(
@@ -259,7 +262,7 @@ def judge_set(
 
     Args:
         given: the set, or its folder. Judging starts from disk, so a set is saved into a temporary folder first.
-        dataset: its registered name, or what ``load_dataset`` returned, for data in a folder of its own.
+        dataset: its name, or what ``load_dataset`` returned, for data in a folder of its own.
         protocol: how to judge.
         students: fresh students; as many as the protocol says by default.
         split: ``dev`` or ``paper``, where the data set is given by name.
@@ -273,7 +276,7 @@ def judge_set(
     """
     from . import judge
     from .budget import BudgetRequest
-    from .data import load_dataset
+    from .loading import load_dataset
     from .registry import discover
     from .sweep.readers import one_of
     from .sweep.running.opening import take_device

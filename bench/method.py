@@ -91,6 +91,7 @@ class PlanContext:
         seed: distillation seed.
         find: returns the folder of a prerequisite, which is built first where it is not there.
         optimised: whether an objective will move the numbers; told to forms.
+        class_counts: number of training images of every class, or empty where it is not known.
 
     Example:
         >>> from bench import BudgetRequest, PlanContext, Spec
@@ -105,6 +106,7 @@ class PlanContext:
     seed: int = 0
     find: Callable[[Need], Path] = _nothing_there
     optimised: bool = False
+    class_counts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

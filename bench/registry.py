@@ -8,7 +8,7 @@ import importlib.util
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -143,6 +143,31 @@ def _field_names(part: type) -> set[str]:
 
 #: Plugins that could not be imported: name of the module or file -> reason. They never take the others down.
 UNAVAILABLE: dict[str, str] = {}
+
+
+def require(registry: Registry[Any], name: str) -> Any:
+    """Return what is registered under ``name``.
+
+    Raises:
+        BenchError: nothing is; says why if a plugin of that name did not import.
+    """
+    if name in registry:
+        return registry[name]
+    raise not_registered(registry, name)
+
+
+def not_registered(registry: Registry[Any], name: str, also: Iterable[str] = ()) -> BenchError:
+    """Build the error for a name that is not registered, which says why if a plugin of that name did not import.
+
+    Args:
+        registry: where it was looked for.
+        name: what was asked for.
+        also: further names that exist.
+    """
+    for module, reason in UNAVAILABLE.items():
+        if name == module.rpartition(".")[2] or f"(entry point {name})" in module:
+            return BenchError(f"{registry.kind} '{name}' is not available: its plugin {module} does not import ({reason})")
+    return unknown_name(registry.kind, name, [*registry, *also])
 
 
 def discover(plugin_files: tuple[str, ...] = ()) -> None:

@@ -178,7 +178,7 @@ class Product(Method):
             plan={"images": images, "geometry": dict(planned.geometry)},
             adapted=planned.adapted,
             external=planned.external,
-            notes=planned.notes,
+            notes=(*planned.notes, *_repeated(planned, context)),
             outer_steps=steps,
             flops=flops,
             presented_examples=student.presented_examples(images),
@@ -203,6 +203,24 @@ class Product(Method):
         run = self.objective.begin(task, self.student, task.steps(self.outer.outer_iterations))
         OuterLoop(self.outer, task, stored, run).finish()
         return DistilledSet(task.spec, stored, recipe, space=self.student.space, network=self.student.network)
+
+
+def _repeated(planned: FormPlan, context: PlanContext) -> tuple[str, ...]:
+    """Return a note where a form starts from more real images of a class than there are, so that some are taken again.
+
+    They are charged like any others.
+    """
+    if planned.form.selection() is None or not context.class_counts:
+        return ()
+    slots = planned.form.slots(planned.form.empty(context.spec, planned), planned)
+    wanted = slots.bincount(minlength=context.spec.classes).tolist()
+    short = [label for label, have in enumerate(context.class_counts) if wanted[label] > have]
+    if not short:
+        return ()
+    worst = min(short, key=lambda label: context.class_counts[label])
+    counts = f"class {worst} has {context.class_counts[worst]} training images where {wanted[worst]} are kept"
+    others = f" (and so for {len(short) - 1} more)" if len(short) > 1 else ""
+    return (f"{counts}{others}, so images are repeated and charged again",)
 
 
 def _check_defaults(objective: type[Objective]) -> None:

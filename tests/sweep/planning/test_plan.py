@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import METHODS, BenchError, Resolution, registry
-from bench.data import load_dataset
+from bench import METHODS, BenchError, Resolution, load_dataset, registry
 from bench.method import scaled_steps
 from bench.prerequisite_store import PrerequisiteStore
 from bench.record import Record
