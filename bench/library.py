@@ -152,12 +152,13 @@ class _Sweep:
 
     def _plan(self) -> tuple[Plan, dict[str, Record], list[Record]]:
         """Return the plan, all earlier records, and those of them that got a new name."""
+        from .plugin_trial import discover_tried
         from .prerequisite_store import PrerequisiteStore
-        from .registry import UNAVAILABLE, discover
+        from .registry import UNAVAILABLE
         from .sweep.planning.history import attach
         from .sweep.planning.planner import Planner, require_known
 
-        discover(self.settings.plugin)
+        discover_tried(self.settings.plugin)
         broken = [f"plugin {name} does not import: {reason}" for name, reason in sorted(UNAVAILABLE.items())]
         require_known(self.force)
         with tempfile.TemporaryDirectory() as scratch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.util
@@ -200,7 +201,7 @@ def load_plugin_file(file: str) -> None:
     path = Path(file).resolve()
     if not path.is_file():
         raise BenchError(f"plugin file '{file}' does not exist; give --plugin the path of a Python file")
-    name = f"ddbench_plugin_{path.stem}_{digest(str(path), 8)}"
+    name = _module_name(path)
     if name in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(name, path)
@@ -209,7 +210,9 @@ def load_plugin_file(file: str) -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        # What it prints is not what the command was asked for, whose output may be read by a program.
+        with contextlib.redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
     except RegistrationError as error:
         del sys.modules[name]
         _forget(name)
@@ -218,6 +221,15 @@ def load_plugin_file(file: str) -> None:
         del sys.modules[name]
         _forget(name)
         raise BenchError(f"plugin file '{file}' does not import: {type(error).__name__}: {error}") from error
+
+
+def is_loaded(file: str) -> bool:
+    """Tell whether this process has imported a plugin file."""
+    return _module_name(Path(file).resolve()) in sys.modules
+
+
+def _module_name(path: Path) -> str:
+    return f"ddbench_plugin_{path.stem}_{digest(str(path), 8)}"
 
 
 def _try(name: str, load: Callable[[], Any]) -> None:

@@ -126,10 +126,10 @@ def _show(parsed: argparse.Namespace) -> int:
 
 def _list(parsed: argparse.Namespace) -> int:
     from ..data import DataOptions, default_data_root
-    from ..registry import discover
+    from ..plugin_trial import discover_tried
     from .catalogue import catalogue
 
-    discover(tuple(parsed.plugin))
+    discover_tried(parsed.plugin)
     root = Path(parsed.data_root).expanduser() if parsed.data_root else default_data_root()
     print(catalogue(DataOptions(root, download=not parsed.offline)))
     return OK
