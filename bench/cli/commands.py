@@ -94,8 +94,8 @@ def _list(parsed: argparse.Namespace) -> int:
     from ..registry import discover
     from .catalogue import catalogue
 
-    discover(tuple(parsed.plugin))
-    root = Path(parsed.data_root).expanduser() if parsed.data_root else default_data_root()
+    discover(readers.plugin_paths(parsed.plugin, "--plugin") if parsed.plugin else ())
+    root = Path(parsed.data_root) if parsed.data_root else default_data_root()
     print(catalogue(DataOptions(root, download=not parsed.offline)))
     return OK
 
