@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .errors import BenchError
+from .paths import read_path
 
 SplitName = Literal["dev", "paper"]
 
@@ -226,6 +227,6 @@ def about(spec: Spec, reference: str) -> Callable[[Loader], Loader]:
 def default_data_root() -> Path:
     """Return ``$DDBENCH_DATA`` or the per-user cache folder ``~/.cache/ddbench/data`` (``XDG_CACHE_HOME`` is kept)."""
     if configured := os.environ.get("DDBENCH_DATA"):
-        return Path(configured).expanduser()
+        return read_path(configured, "$DDBENCH_DATA")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "ddbench" / "data"

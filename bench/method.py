@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, get_type_hints
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from .budget import Budget
 from .data import Spec, Split
 from .distilled import DistilledSet
+from .fields import Hyperparameter, hyperparameters
 from .prerequisite import Need, unannounced
 from .seeding import stream
 from .space import Space
@@ -107,31 +108,6 @@ class PlanContext:
     find: Callable[[Need], Path] = _nothing_there
     optimised: bool = False
     class_counts: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Hyperparameter:
-    """One field that may be set from outside.
-
-    Attributes:
-        type: declared type, as ``typing.get_type_hints`` gives it.
-        default: value without any recipe or override.
-        owner: the part it belongs to, for messages: ``form 'poster'``.
-    """
-
-    type: Any
-    default: Any
-    owner: str
-
-
-def hyperparameters(kind: type, owner: str) -> dict[str, Hyperparameter]:
-    """Return the fields of a dataclass as hyper-parameters of ``owner``."""
-    hints = get_type_hints(kind)
-    found = {}
-    for item in fields(kind):
-        default = item.default if item.default is not MISSING else item.default_factory() if item.default_factory is not MISSING else None
-        found[item.name] = Hyperparameter(hints[item.name], default, owner)
-    return found
 
 
 class Method(ABC):

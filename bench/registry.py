@@ -97,18 +97,40 @@ _CHOOSING = ("form", "objective", "images")
 #: Names that mean something else where a part is chosen.
 _RESERVED = {"form": ("auto",), "objective": ("none",), "selection": ("noise", "real")}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*", re.ASCII)
-#: What an entry of a registry must have, to be told from one of another kind that was registered by mistake.
-_HALLMARK = {"method": "distill", "parameterization": "decode", "form": "empty", "objective": "begin", "prerequisite": "build"}
+#: What an entry of a registry is a subclass of: module of ``bench`` and class. Looked up when something registers, since
+#: whatever is one has imported it, and this module is to stay light.
+_BASES = {
+    "method": ("method", "Method"),
+    "parameterization": ("parameterization", "Parameterization"),
+    "form": ("form", "Form"),
+    "objective": ("objective", "Objective"),
+    "prerequisite": ("prerequisite", "Prerequisite"),
+}
+#: Kinds whose entries are called.
+_FUNCTIONS = ("data set", "selection")
 
 
 def _check_entry(kind: str, name: str, entry: object) -> None:
-    if not _NAME.fullmatch(name):
-        raise RegistrationError(f"{kind} '{name}' of {_place_of(entry)} cannot be typed; use letters, digits and underscores")
+    label = f"{kind} '{name}' of {_place_of(entry)}"
+    if not (isinstance(name, str) and _NAME.fullmatch(name)):
+        raise RegistrationError(f"{label} cannot be typed; use letters, digits and underscores")
     if name in _RESERVED.get(kind, ()):
-        raise RegistrationError(f"{kind} '{name}' of {_place_of(entry)} is a reserved name; give it another one")
-    hallmark = _HALLMARK.get(kind)
-    if hallmark and not (isinstance(entry, type) and hasattr(entry, hallmark)):
-        raise RegistrationError(f"{kind} '{name}' of {_place_of(entry)} has no {hallmark}(); it is no {kind}")
+        raise RegistrationError(f"{label} is a reserved name; give it another one")
+    if kind in _FUNCTIONS and not callable(entry):
+        raise RegistrationError(f"{label} is a {type(entry).__name__}; register a function")
+    if kind in _BASES:
+        _check_class(kind, name, entry, label)
+
+
+def _check_class(kind: str, name: str, entry: object, label: str) -> None:
+    module, base = _BASES[kind]
+    what = entry.__name__ if isinstance(entry, type) else "Name"
+    if not (isinstance(entry, type) and issubclass(entry, getattr(importlib.import_module(f"bench.{module}"), base))):
+        raise RegistrationError(f"{label} is no class {what}({base}), so it is no {kind}; derive it from bench.{base}")
+    if missing := sorted(getattr(entry, "__abstractmethods__", ())):
+        raise RegistrationError(f"{label} lacks {missing[0]}(), which every {kind} has")
+    if (own := getattr(entry, "name", None)) != name:
+        raise RegistrationError(f"{label} has the name {own!r}; let both agree: name = '{name}'")
 
 
 def claim_fields(kind: str, part: type) -> None:

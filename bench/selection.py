@@ -58,7 +58,7 @@ def checked(chosen: Tensor, labels: Tensor, slots: Tensor) -> Tensor:
 
 def feature_seed(seed: int, feature_seeds: int) -> int:
     """Return which feature network a distillation seed looks through."""
-    return seed % max(1, feature_seeds)
+    return seed % feature_seeds
 
 
 def features_need(seed: int) -> Need:

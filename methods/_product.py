@@ -22,8 +22,8 @@ from bench import (
     Task,
 )
 from bench.errors import did_you_mean
+from bench.fields import Hyperparameter, hyperparameters
 from bench.form import NOISE
-from bench.method import Hyperparameter, hyperparameters
 from bench.nn.spaces import SPACES, needs_of_space
 from bench.registry import claim_fields
 
@@ -154,11 +154,10 @@ class Product(Method):
         """Settle the student, ask the objective, and let the form turn the budget into geometry.
 
         Raises:
-            BenchError: a name among the fields does not exist, or no student could be trained with them.
+            BenchError: the images are too small for the student's network.
         """
         spec, student = context.spec, self.student.settle(context.spec)
-        student.check(spec)
-        self.form.selection()  # names one that exists
+        student.build(spec)  # which says so where the images are too small for the network
         if sentence := self._problem(spec, student):
             return Refusal(sentence)
         # ``real`` is another name, and equal products are to be one cell.
@@ -189,7 +188,7 @@ class Product(Method):
     def _problem(self, spec: Spec, student: Student) -> str | None:
         if self.objective is None:
             return f"without an objective {NOISE} stays {NOISE}; choose init=real" if self.form.init == NOISE else None
-        return self.outer.problem() or self.objective.refuses(spec, student)
+        return self.objective.refuses(spec, student)
 
     def distill(self, task: Task) -> DistilledSet:
         """Build the form, let the objective move its numbers, and hand over what the outer loop ends with."""

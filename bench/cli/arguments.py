@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import BenchError, did_you_mean
+from ..paths import read_path
 from ..sweep import readers
 from ..sweep.readers import READERS
 
@@ -67,8 +68,13 @@ def _reader(flag: str) -> Callable[[str], Any]:
     return lambda text: READERS[flag](text, f"--{flag}")
 
 
+def _path(flag: str) -> Callable[[str], Path]:
+    return lambda text: read_path(text, flag)
+
+
 def _add_out(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", metavar="DIR", type=Path, default=None, help="folder of the results (default: $DDBENCH_OUT or results)")
+    about = "folder of the results (default: $DDBENCH_OUT or results)"
+    parser.add_argument("--out", metavar="DIR", type=_path("--out"), default=None, help=about)
 
 
 def _add_plugin(parser: argparse.ArgumentParser) -> None:
@@ -114,7 +120,7 @@ def _run_parser() -> Parser:
     where.add_argument(
         "--config",
         metavar="FILE",
-        type=Path,
+        type=_path("--config"),
         default=None,
         help="a YAML file with any of these flags, such as the run.yaml of an earlier run; flags win",
     )
@@ -180,7 +186,7 @@ def _new_parser_of_new() -> Parser:
     parser.add_argument(
         "--into",
         metavar="DIR",
-        type=Path,
+        type=_path("--into"),
         default=None,
         help="folder of the new file (default: where plugins are found)",
     )

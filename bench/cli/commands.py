@@ -129,8 +129,8 @@ def _list(parsed: argparse.Namespace) -> int:
     from ..plugin_trial import discover_tried
     from .catalogue import catalogue
 
-    discover_tried(parsed.plugin)
-    root = Path(parsed.data_root).expanduser() if parsed.data_root else default_data_root()
+    discover_tried(readers.plugin_paths(parsed.plugin, "--plugin") if parsed.plugin else ())
+    root = Path(parsed.data_root) if parsed.data_root else default_data_root()
     print(catalogue(DataOptions(root, download=not parsed.offline)))
     return OK
 

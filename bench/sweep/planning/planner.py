@@ -18,7 +18,7 @@ from ...loading import check_test, find_dataset, load_dataset
 from ...method import Method, PlanContext, Refusal, Resolution, scaled_steps
 from ...prerequisite import Need
 from ...prerequisite_store import PrerequisiteStore, ensure, resolve
-from ...recipes import ResolvedRecipe, Rule, check_fields, load_rules, resolve_recipe
+from ...recipes import ResolvedRecipe, Rule, check_built, check_fields, check_parts, load_rules, resolve_recipe
 from ...record import SCHEMA, Cell, Kind
 from ...registry import METHODS, require
 from ..settings import RunSettings
@@ -26,7 +26,7 @@ from .cell_keys import distil_key
 from .codehash import code_hash
 from .overrides import axes_of, fitting, with_overrides
 from .plan import Plan, PlannedCell
-from .requests import MethodRequest, parse_requests
+from .requests import MethodRequest, bounded, parse_requests
 from .same_cell import merge
 
 FULL_DATA = "full-data"
@@ -105,6 +105,8 @@ class Planner:
         contestants = self._contestants()
         for name in self.settings.datasets:
             find_dataset(name, self._root())
+        rows = len(contestants) + sum(1 for _ in self._references())
+        bounded(rows * len(self.settings.datasets) * len(self.settings.budgets) * len(self.settings.seeds), "this run")
         return protocol, contestants
 
     def _root(self) -> Path:
@@ -138,6 +140,7 @@ class Planner:
         """Check that every field of ``--set`` or ``--config`` fits some row of its method; the others go without it."""
         rows = [s.fields for s in requests if s.name == method.name]
         rows += [] if self.settings.no_reference else [dict(form) for form in method.reference_forms]
+        check_parts(method, values, f"set '{method.name}'")
         for key, value in values.items():
             suited = [fields for fields in rows if key in fitting(method, fields, {key: value})]
             check_fields(method, {key: value}, f"set '{method.name}'", axes_of(method, (suited or rows or [{}])[0]))
@@ -210,6 +213,7 @@ class Planner:
         rules = self._rules[method_class]
         recipe = resolve_recipe(method_class, context.spec.name, _asked_ipc(context.budget), *layers, chosen=parts, rules=rules)
         tried = _Choice(kind, request, recipe, build(method_class, recipe.values, request.label))
+        check_built(tried.method, f"method '{request.label}'")
         try:
             planned = _answer(tried.method, context)
         except BenchError:
