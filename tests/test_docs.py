@@ -245,7 +245,7 @@ def test_the_examples_of_the_page_run(name: str, tmp_path: Path) -> None:
     page = (ROOT / "docs" / "add-a-method.md").read_text(encoding="utf-8")
     (tmp_path / f"{name}.py").write_text(sources_of_the_page()[name], encoding="utf-8")
     (tmp_path / "class_means.yaml").write_text(blocks(page, "yaml")[0], encoding="utf-8")
-    (arguments,) = [arguments for arguments in examples(page) if f"{name}.py" in arguments]
+    (arguments,) = [arguments for arguments in examples(page) if f"{name}.py" in arguments and is_run(arguments)]
     # Enough outer steps for the objective to be far ahead of the noise it starts from; the others learn next to nothing in so few.
     effort = "0.2" if PAGE[name][0] == "objective" else "0.0001"
     run([*arguments, "--students", "1", "--no-reference", "--effort", effort], tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -65,7 +66,10 @@ def _new_parser(command: str, description: str, **options: Any) -> Parser:
 
 def program() -> str:
     """Return how the suite was called, for messages that show a command."""
-    return "python run_bench.py" if Path(sys.argv[0]).name == "run_bench.py" else "ddbench"
+    script = Path(sys.argv[0])
+    if script.name != "run_bench.py":
+        return "ddbench"
+    return f"python {shlex.quote(str(script))}"
 
 
 def _reader(flag: str) -> Callable[[str], Any]:
