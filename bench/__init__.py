@@ -49,6 +49,7 @@ _HOMES = {
     "Need": "prerequisite",
     "Prerequisite": "prerequisite",
     "Workshop": "prerequisite",
+    "deterministic": "selection",
     "on_features": "selection",
     "Space": "space",
     "SweepListener": "sweep.listener",
@@ -60,6 +61,7 @@ _HOMES = {
     "settings": "library",
     "Student": "nn.student",
     "RealImages": "nn.real",
+    "Images": "decoders.images",
 }
 
 __all__ = [*_HOMES, "__version__"]
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
     from .data import Spec as Spec
     from .data import Split as Split
     from .data import about as about
+    from .decoders.images import Images as Images
     from .distilled import DistilledSet as DistilledSet
     from .errors import BenchError as BenchError
     from .errors import RejectedSet as RejectedSet
@@ -108,6 +111,7 @@ if TYPE_CHECKING:
     from .registry import PARAMETERIZATIONS as PARAMETERIZATIONS
     from .registry import PREREQUISITES as PREREQUISITES
     from .registry import SELECTIONS as SELECTIONS
+    from .selection import deterministic as deterministic
     from .selection import on_features as on_features
     from .space import Space as Space
     from .sweep.listener import SweepListener as SweepListener

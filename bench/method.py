@@ -117,6 +117,8 @@ class Method(ABC):
         name: registered name.
         version: raised by its author when results change; it is part of the cell's key.
         reference: the paper, e.g. ``"Shul et al. 2024, arXiv 2403.12040"``, or ``"none"``.
+        deterministic: whether every seed gives the same images. It is a promise that the contract checks; without it, another
+            seed must give other images. A product that only selects real images keeps what its selection promises.
         reference_forms: settings of this method that every sweep runs as yardsticks, unless ``--no-reference``; each
             maps fields to values, e.g. ``{"form": "lowres"}``.
         unkeyed: fields that choose how a result is computed and not which one, such as a back end. They are recorded,
@@ -142,6 +144,7 @@ class Method(ABC):
     name: ClassVar[str]
     version: ClassVar[int] = 1
     reference: ClassVar[str]
+    deterministic: ClassVar[bool] = False
     reference_forms: ClassVar[tuple[Mapping[str, Any], ...]] = ()
     unkeyed: ClassVar[frozenset[str]] = frozenset()
     aliases: ClassVar[Mapping[str, str]] = {}
@@ -196,6 +199,10 @@ class Method(ABC):
     def unkeyed_fields(self) -> frozenset[str]:
         """Return the fields that choose how a result is computed and not which one."""
         return self.unkeyed
+
+    def same_for_every_seed(self) -> bool:
+        """Tell whether this method with these fields promises the same images for every seed."""
+        return self.deterministic
 
     def code(self) -> tuple[Any, ...]:
         """Return the classes and functions whose program text decides the result, for the code hash."""

@@ -276,9 +276,14 @@ def _module_of(entry: object) -> str:
 
 def _place_of(entry: object) -> str:
     """Return where an entry comes from, as its author knows it: a module, or the file given by ``--plugin``."""
+    return str(plugin_file_of(entry) or _module_of(entry))
+
+
+def plugin_file_of(entry: object) -> Path | None:
+    """Return the file given by ``--plugin`` in which an entry is defined, or ``None`` if it comes from elsewhere."""
     module = _module_of(entry)
     file = getattr(sys.modules.get(module), "__file__", None)
-    return str(file) if file and module.startswith("ddbench_plugin_") else module
+    return Path(file) if file and module.startswith("ddbench_plugin_") else None
 
 
 def _same_definition(one: object, other: object) -> bool:

@@ -26,6 +26,7 @@ from bench.fields import Hyperparameter, hyperparameters
 from bench.form import NOISE
 from bench.nn.spaces import SPACES, needs_of_space
 from bench.registry import claim_fields
+from bench.selection import is_deterministic
 
 from . import _outer_loop
 from ._outer_loop import Outer, OuterLoop
@@ -143,6 +144,11 @@ class Product(Method):
     def unkeyed_fields(self) -> frozenset[str]:
         """Return those of the objective."""
         return self.objective.unkeyed if self.objective else frozenset()
+
+    def same_for_every_seed(self) -> bool:
+        """Tell whether selection and objective promise it, and every seed looks through the same features."""
+        fixed = is_deterministic(self.form.selection()) and self.form.feature_seeds == 1
+        return self.deterministic or (fixed and (self.objective is None or self.objective.deterministic))
 
     def code(self) -> tuple[Any, ...]:
         """Return the classes of the chosen parts, and of what joins them."""

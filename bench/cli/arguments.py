@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,11 +20,16 @@ COMMANDS = {
     "show": "everything about one cell: configuration, lineage, scores, log, command to run it again",
     "report": "render the tables and plots from the records once more",
     "new": "write a file to start from: new method|objective|form|dataset NAME",
+    "check": "run the contract over a plugin file: check FILE says what a method, a part or a data set does not keep",
 }
 
 _EXIT_CODES = """exit codes:
   0  every cell is ok or refused     1  the suite itself failed     2  the input is wrong
   3  some cell failed, was rejected, timed out or ran out of memory     130  interrupted
+"""
+
+_CHECK_EXIT_CODES = """exit codes:
+  0  everything holds     2  the file does not import, or registers nothing     3  something does not hold
 """
 
 
@@ -61,7 +67,10 @@ def _new_parser(command: str, description: str, **options: Any) -> Parser:
 
 def program() -> str:
     """Return how the suite was called, for messages that show a command."""
-    return "python run_bench.py" if Path(sys.argv[0]).name == "run_bench.py" else "ddbench"
+    script = Path(sys.argv[0])
+    if script.name != "run_bench.py":
+        return "ddbench"
+    return f"python {shlex.quote(str(script))}"
 
 
 def _reader(flag: str) -> Callable[[str], Any]:
@@ -193,10 +202,20 @@ def _new_parser_of_new() -> Parser:
     return parser
 
 
+def _check_parser() -> Parser:
+    parser = _new_parser("check", COMMANDS["check"], epilog=_CHECK_EXIT_CODES)
+    parser.add_argument("file", metavar="FILE", help="a Python file that registers plugins, wherever it lies")
+    parser.add_argument(
+        "--data-root", metavar="DIR", type=_reader("data-root"), help="folder of the data sets, for a file that registers one"
+    )
+    return parser
+
+
 _PARSERS: dict[str, Callable[[], Parser]] = {
     "run": _run_parser,
     "list": _list_parser,
     "show": _show_parser,
     "report": _report_parser,
     "new": _new_parser_of_new,
+    "check": _check_parser,
 }

@@ -146,6 +146,19 @@ def _new(parsed: argparse.Namespace) -> int:
     return OK
 
 
+def _check(parsed: argparse.Namespace) -> int:
+    from ..contract.process import examined_in_a_process
+    from ..data import default_data_root
+    from .checking import Tally, line_of
+
+    tally = Tally()
+    for finding in examined_in_a_process(parsed.file, Path(parsed.data_root) if parsed.data_root else default_data_root()):
+        print(line_of(finding), flush=True)
+        tally.add(finding)
+    print(tally.line())
+    return tally.exit_code
+
+
 def _given_flags(parsed: argparse.Namespace) -> dict[str, Any]:
     """Return the flags that were given, as ``settings.merge`` takes them."""
     given = {name: getattr(parsed, name.replace("-", "_"), None) for name in READERS if name not in ("set", "plugin")}
@@ -177,4 +190,11 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-_ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {"run": _run, "list": _list, "show": _show, "report": _report, "new": _new}
+_ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "run": _run,
+    "list": _list,
+    "show": _show,
+    "report": _report,
+    "new": _new,
+    "check": _check,
+}

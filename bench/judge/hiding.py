@@ -49,20 +49,33 @@ def check_nothing_hidden(parameterization: Parameterization) -> None:
     Raises:
         RejectedSet: something was found that must be a declared tensor; says what and where.
     """
-    modules = _own_modules(type(parameterization))
+    own = check_program(type(parameterization))
+    _check_instance(parameterization, own)
+
+
+def check_program(kind: type[Parameterization]) -> frozenset[str]:
+    """Search the class of a parameterization and the files that define it.
+
+    Returns:
+        Names of the modules that were searched.
+
+    Raises:
+        RejectedSet: something was found that must be a declared tensor; says what and where.
+    """
+    modules = _own_modules(kind)
     own = frozenset(module.__name__ for module in modules)
     if not own:
-        raise RejectedSet(f"the module that defines {type(parameterization).__name__} is not there; a decoder is judged with its source")
-    _check_instance(parameterization, own)
-    for kind in type(parameterization).__mro__:
-        if kind.__module__ in own:
-            _check_class(kind, own)
+        raise RejectedSet(f"the module that defines {kind.__name__} is not there; a decoder is judged with its source")
+    for base in kind.__mro__:
+        if base.__module__ in own:
+            _check_class(base, own)
     for module in modules:
         for key, value in vars(module).items():
             if not key.startswith("__"):
                 _Search(f"'{key}' of {module.__name__}", _MAX_NUMBERS, own).look(value)
         if not _is_namespace(module):
             _check_text(module)
+    return own
 
 
 def _check_instance(parameterization: Parameterization, own: frozenset[str]) -> None:

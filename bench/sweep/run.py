@@ -18,6 +18,7 @@ from .planning.estimate import Estimate
 from .planning.plan import Plan, PlannedCell
 from .running.environment import describe, usable_cores
 from .running.executor import Executor, Interrupted, Job, Listener
+from .running.plugin_files import surroundings_of
 from .running.pool import LocalPool, modules_worth_preloading
 from .running.stage import Outcome, Payload
 from .settings import RunSettings
@@ -119,7 +120,7 @@ def unscored_record(planned: PlannedCell, status: Status, reason: str, environme
         status=status,
         cell=planned.cell,
         reason=reason,
-        environment=environment,
+        environment=surroundings_of(planned.cell, environment),
         started=_now(),
     )
 

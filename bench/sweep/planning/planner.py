@@ -215,7 +215,7 @@ class Planner:
         tried = _Choice(kind, request, recipe, build(method_class, recipe.values, request.label))
         check_built(tried.method, f"method '{request.label}'")
         try:
-            planned = _answer(tried.method, context)
+            planned = checked_answer(tried.method, context)
         except BenchError:
             raise  # the input is wrong, and no other part would make it right
         except (Exception, SystemExit) as error:
@@ -332,7 +332,7 @@ def _asked_ipc(budget: Budget) -> float:
     return budget.ipc if asked is None else float(asked)
 
 
-def _answer(method: Method, context: PlanContext) -> Resolution | Refusal:
+def checked_answer(method: Method, context: PlanContext) -> Resolution | Refusal:
     """Ask a method once, and take nothing from it that a record could not hold.
 
     Raises:
