@@ -52,3 +52,5 @@ def test_the_levels_are_those_of_a_byte_from_the_smallest_to_the_largest_number(
     between = torch.tensor([-100.0, -99.6, -99.4, 0.3, 154.6, 155.0])
     assert round_trip(between).tolist() == [-100.0, -100.0, -99.0, 0.0, 155.0, 155.0]
     assert round_trip(torch.tensor([[0.0, 126.0], [384.0, 510.0]])).tolist() == [[0.0, 126.0], [384.0, 510.0]]
+    far = 1e9 + torch.arange(256, dtype=torch.float64) / 4
+    assert torch.equal(round_trip(far), far)  # computed in double precision, so that a large offset costs nothing
