@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BenchError
-from ..files import read_text
-from ..recipes import read_yaml
 from ..sweep.store import Store
+from ..yaml_text import read_yaml_file
 
 
 def earlier_runs(store: Store) -> list[Mapping[str, Any]]:
@@ -20,8 +19,8 @@ def earlier_runs(store: Store) -> list[Mapping[str, Any]]:
 def _readable(files: Sequence[Path]) -> Iterator[Mapping[str, Any]]:
     for file in files:
         try:
-            content = read_yaml(read_text(file), str(file))
-        except (BenchError, OSError, ValueError):
+            content = read_yaml_file(file, "run file")
+        except BenchError:
             continue
         if isinstance(content, dict):
             yield content

@@ -7,8 +7,9 @@ from functools import cached_property
 from itertools import combinations
 from typing import Any
 
-from ..data import DataOptions, Dataset, Spec, load_dataset
+from ..data import DataOptions, Dataset, Spec
 from ..guard import ForbiddenAccess, guarded
+from ..loading import load_dataset
 from ..registry import DATASETS
 from .checks import BrokenContract, Check, generators_left_alone, kept, require
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from ..data import DataOptions, Dataset, load_dataset
+from ..data import DataOptions, Dataset
 from ..errors import BenchError
+from ..loading import load_dataset
 from ..method import Method, Refusal
 from ..registry import (
     DATASETS,
