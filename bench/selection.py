@@ -31,7 +31,16 @@ Chosen = TypeVar("Chosen", bound=Callable[..., Tensor])
 
 
 def on_features(select: Chosen) -> Chosen:
-    """Mark a selection as one that looks at features: a decorator beside ``SELECTIONS.register``."""
+    """Mark a selection as one that looks at features: a decorator beside ``SELECTIONS.register``.
+
+    Example:
+        >>> from bench import on_features
+        >>> @on_features
+        ... def brightest(features, labels, slots, generator):
+        ...     return (features.sum(1) - 1e9 * (labels != slots[0])).topk(len(slots)).indices
+        >>> brightest.uses_features
+        True
+    """
     select.uses_features = True  # type: ignore[attr-defined]
     return select
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
 import re
 import shlex
@@ -221,6 +222,28 @@ def test_the_examples_of_the_page_are_short_and_import_public_modules_only(name:
 @pytest.mark.parametrize("name", [name for name, (kind, _) in PAGE.items() if kind != "selection"])
 def test_new_writes_the_examples_of_the_page(name: str) -> None:
     assert rendered(PAGE[name][0], name) == sources_of_the_page()[name]
+
+
+def names_to_use() -> list[str]:
+    """Return the full names in the table "What you can use"."""
+    page = (ROOT / "docs" / "add-a-method.md").read_text(encoding="utf-8")
+    section = page.partition("## What you can use\n")[2].partition("\n## ")[0]
+    return sorted(set(re.findall(r"`(bench\.[\w.]+)`", section)))
+
+
+@pytest.mark.parametrize("name", names_to_use())
+def test_what_an_author_can_use_is_there_and_has_an_example(name: str) -> None:
+    module, _, last = name.rpartition(".")
+    found = getattr(importlib.import_module(module), last)
+    assert ">>> " in (found.__doc__ or "")
+    assert not any(part.startswith("_") for part in name.split("."))
+
+
+def test_the_table_of_what_an_author_can_use_is_complete() -> None:
+    """What the suite's own methods take from the host's shared rooms is offered to other authors, too."""
+    offered = set(names_to_use())
+    assert {"bench.Images", "bench.nn.augment.draw", "bench.nn.networks.initial_parameters", "bench.nn.training.train_students"} <= offered
+    assert {f"bench.{name}" for name in ("Student", "RealImages", "Objective", "Run", "Prerequisite", "Workshop")} <= offered
 
 
 @pytest.mark.parametrize("name", PAGE)

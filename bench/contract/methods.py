@@ -186,8 +186,8 @@ def _loaded_is_made(trial: Trial) -> None:
 @kept(TRIAL_CHECKS, "labels are what they are declared to be")
 def _labels_are_as_declared(trial: Trial) -> None:
     parameterization, spec = trial.first.distilled.parameterization, trial.dataset.spec
-    with torch.no_grad():
-        batch, count = parameterization.decode(), len(parameterization)
+    decoded, count = parameterization.decode(), len(parameterization)
+    batch = Batch(decoded.images.detach(), decoded.labels.detach())
     _check_shapes(batch, count, spec)
     require(bool(torch.isfinite(batch.images).all()), "the decoded images are not finite; keep the stored numbers finite")
     require(bool(torch.isfinite(batch.labels).all()), "the decoded labels are not finite; keep the stored numbers finite")

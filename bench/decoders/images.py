@@ -128,6 +128,11 @@ def lowres_size(pixels_per_image: int, height: int, width: int) -> tuple[int, in
 
     ``h' = floor(sqrt(p·height/width))`` and ``w' = floor(p/h')``, neither larger than the full size. ``None`` if not
     even one pixel fits.
+
+    Example:
+        >>> from bench.decoders.images import lowres_size
+        >>> lowres_size(30, 8, 8), lowres_size(1000, 8, 8), lowres_size(0, 8, 8)
+        ((5, 6), (8, 8), None)
     """
     if pixels_per_image < 1:
         return None
