@@ -184,6 +184,48 @@ def test_order_moves_labels_and_class_map_together():
     assert int(poster.class_map()[-1, -1]) == 0
 
 
+#: Not its own inverse: cell 0 holds class 2, class 0 lies in cell 1.
+TURNED = [2, 0, 1]
+
+
+def turned_poster(labels: str = "fixed") -> Poster:
+    """Return a poster of three areas side by side, none overlapping, each the size of a patch."""
+    spec = Spec("three", 3, (1, 4, 4), ("a", "b", "c"))
+    return Poster(spec, PosterLayout((4, 12), (4, 4), (3, 1), (3, 1)), TURNED, labels)
+
+
+@pytest.mark.parametrize("labels", ["fixed", "proportional", "learned"])
+def test_the_class_of_a_cell_is_the_order_s_entry_and_not_its_place(labels):
+    assert turned_poster(labels).decode().labels.argmax(1).tolist() == TURNED
+
+
+def test_the_class_map_and_the_areas_follow_the_order():
+    poster = turned_poster()
+    assert poster.class_map()[0].tolist() == [2] * 4 + [0] * 4 + [1] * 4
+    assert poster.area_counts().tolist() == [[0.0, 0.0, 16.0], [16.0, 0.0, 0.0], [0.0, 16.0, 0.0]]
+
+
+def test_the_image_of_a_class_is_written_where_its_label_is_read():
+    poster = turned_poster()
+    images = torch.tensor([30.0, 10.0, 20.0]).view(3, 1, 1, 1).expand(3, 1, 4, 4)
+    poster.write(images, torch.tensor([2, 0, 1]))  # class 0 is 10, class 1 is 20, class 2 is 30
+    assert poster.poster.detach()[0, 0, ::4].tolist() == [30.0, 10.0, 20.0]
+    batch = poster.decode()
+    assert batch.images.detach()[:, 0, 0, 0].tolist() == [10.0 * (int(label) + 1) for label in batch.labels.argmax(1)]
+
+
+def test_a_poster_of_images_that_are_not_square_comes_back_from_its_config():
+    spec = Spec("wide", 6, (1, 4, 8), tuple("abcdef"))
+    poster = Poster(spec, PosterLayout((10, 23), (4, 8), (5, 3), (3, 2)), [3, 5, 0, 1, 4, 2], "proportional")
+    poster.write(torch.randn(6, 1, 4, 8, generator=stream("wide")), torch.arange(6))
+    again = Poster.from_config(poster.config(), spec)
+    again.load_state_dict(poster.state_dict())
+    assert again.decode().images.shape == (15, 1, 4, 8)
+    assert torch.equal(again.decode().images, poster.decode().images)
+    sliced = torch.stack([poster.poster[:, y : y + 4, x : x + 8] for x in starts(23, 8, 5) for y in starts(10, 4, 3)])
+    assert torch.equal(poster.decode().images, sliced)
+
+
 def test_an_order_that_is_no_permutation_is_refused():
     with pytest.raises(BenchError, match="each of the 10 classes once"):
         cifar_poster(order=[0] * 10)
