@@ -248,6 +248,17 @@ def test_patches_of_images_that_are_not_square_are_as_high_and_wide_as_these(for
     assert stored.decode().images.shape == (15, 1, 6, 12)
 
 
+def test_a_poster_of_images_that_are_not_square_is_sized_by_their_height_and_width():
+    """86 px: two rows of areas would leave 9x9 px, narrower than a patch of 12x6; one row is as high as a patch."""
+    geometry = planned("podd", WIDE, "0.3", {"order": "identity"}).plan["geometry"]
+    assert (geometry["size"], geometry["class_grid"]) == ([6, 14], [4, 1])
+    fixed = planned("podd", WIDE, "0.3", {"order": "identity", "poster": "13x6"}).plan["geometry"]
+    assert (fixed["size"], fixed["patch_grid"]) == ([6, 13], [2, 1])
+    refused = plan("podd", WIDE, "0.3", {"order": "identity", "poster": "6x13"})
+    assert isinstance(refused, Refusal)
+    assert "smaller than one patch of 12x6 px" in refused.reason
+
+
 @pytest.mark.parametrize("patches", ["16", "16x", "sixteen", "0x6"])
 def test_a_patch_grid_that_cannot_be_read_is_one_sentence(patches):
     with pytest.raises(BenchError, match="mosaic.patches is .*; write width x height"):

@@ -92,6 +92,27 @@ def test_labels_stay_out_of_the_clip_s_norm(digits):
     assert float(moved(digits, outer, Growing(1.0, 1.0))["images"].max()) == pytest.approx(-0.2)
 
 
+def test_an_outlier_among_the_images_gradients_is_clipped_and_one_among_the_labels_is_not(digits):
+    outer = Outer(outer_iterations=2, outer_optimizer="sgd", outer_lr=0.1, label_lr=0.1, outer_momentum=0.0, clip="corrected")
+
+    class Growing(Slope):
+        def gradient(self, stored, progress):
+            self.slopes = {"images": 1.0, "labels": -1.0} if progress == 0 else {"images": 100.0, "labels": -100.0}
+            return super().gradient(stored, progress)
+
+    change = moved(digits, outer, Growing(0.0, 0.0))
+    assert float(change["images"].max()) == pytest.approx(-0.1 * (1.0 + 2.0))  # twice the running norm
+    assert float(change["labels"].min()) == pytest.approx(0.1 * (1.0 + 100.0))
+
+
+def test_the_clip_s_norm_is_that_of_all_image_numbers_together(digits):
+    loop = loop_of(digits, {"labels": "learned", "clip": "corrected"})
+    loop.run = Slope(0.5, 100.0)
+    loop.total = 1
+    loop.finish()
+    assert loop.clip.running == pytest.approx(0.5 * 640**0.5)
+
+
 def rates_of(digits, steps: int) -> list[float]:
     """Return how far each step of SGD at rate 1 went along a slope of 1, with the cosine schedule."""
     outer = Outer(outer_iterations=steps, outer_optimizer="sgd", outer_lr=1.0, outer_momentum=0.0, outer_schedule="cosine")
