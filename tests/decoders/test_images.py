@@ -55,6 +55,13 @@ def test_images_that_are_not_square_are_shrunk_and_shown_the_right_way_round():
     assert float(shown[0, 0, 0, -1] - shown[0, 0, 0, 0]) > 4.0
 
 
+@pytest.mark.parametrize("size", [None, (4, 8), (2, 4), (8, 4)])
+def test_images_of_any_size_are_shown_at_that_of_the_data_set(size):
+    stored = Images(Spec("wide", 2, (1, 4, 8), ("a", "b")), 2, size)
+    assert stored.images.shape == (2, 1, *(size or (4, 8)))
+    assert stored.decode().images.shape == (2, 1, 4, 8)
+
+
 def test_chosen_images_come_with_their_own_labels():
     stored = Images(SPEC, 20, (4, 4))
     stored.write(torch.arange(20.0).view(20, 1, 1, 1).expand(20, 1, 8, 8), torch.arange(20) // 2)

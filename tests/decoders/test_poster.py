@@ -90,6 +90,22 @@ def test_digits_at_three_tenths_get_one_row_of_classes():
     assert layout.distinct_areas() == 10
 
 
+@pytest.mark.parametrize(
+    ("size", "patch", "class_grid", "area", "images"),
+    [((6, 14), (6, 12), (4, 1), (6, 12), (1, 1)), ((10, 40), (4, 8), (3, 2), (5, 14), (1, 2)), ((40, 10), (8, 4), (2, 3), (14, 5), (2, 1))],
+)
+def test_areas_are_as_large_as_patches_or_leave_no_gap(size, patch, class_grid, area, images):
+    layout = PosterLayout(size, patch, (1, 1), class_grid)
+    assert (layout.area, layout.images_per_area) == (area, images)
+
+
+@pytest.mark.parametrize("size", [(3, 9), (9, 7), (7, 4)])
+def test_a_poster_is_at_least_as_high_and_as_wide_as_a_patch(size):
+    assert PosterLayout((4, 8), (4, 8), (1, 1), (1, 1)).patches() == [(0, 0)]
+    with pytest.raises(BenchError, match=f"a poster of {size[1]}x{size[0]} px is smaller than one patch of 8x4 px"):
+        PosterLayout(size, (4, 8), (1, 1), (1, 1))
+
+
 def test_class_grids_are_wide_and_squarest_first():
     assert class_grids(10) == [(5, 2), (10, 1)]
     assert class_grids(100)[0] == (10, 10)
