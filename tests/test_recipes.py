@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,68 +9,9 @@ from types import ModuleType
 from typing import Any, ClassVar, Literal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bench import METHODS, BenchError, DistilledSet, Method, Task
-from bench.recipes import check_fields, load_rules, read_yaml, recipe_file, resolve_recipe
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("1e-3", 0.001),
-        ("1E5", 100000.0),
-        ("1.5e+2", 150.0),
-        (".5", 0.5),
-        ("-2.", -2.0),
-        (".inf", math.inf),
-        ("10", 10),
-        ("010", 10),
-        ("08", 8),
-        ("-7", -7),
-        ("no", "no"),
-        ("on", "on"),
-        ("yes", "yes"),
-        ("true", True),
-        ("False", False),
-        ("null", None),
-        ("~", None),
-        ("0x10", "0x10"),
-        ("1:30", "1:30"),
-        ("2024-01-01", "2024-01-01"),
-        ("153x60", "153x60"),
-        ("1e", "1e"),
-        ("e5", "e5"),
-        ("3px", "3px"),
-    ],
-)
-def test_scalars_are_what_they_look_like(text: str, value: object) -> None:
-    found = read_yaml(text, "here")
-    assert found == value
-    assert type(found) is type(value)
-
-
-@given(st.floats(allow_nan=False, allow_infinity=False))
-def test_every_float_that_python_writes_is_a_float(number: float) -> None:
-    assert read_yaml(repr(number), "here") == number
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ("a: 1\nb: 2\na: 3", "here:3 is not valid YAML: key 'a' appears twice"),
-        ("x:\n  lr: 1\n  lr: 1", "here:3 .*appears twice"),
-        ("a: [1, 2", "here:1 is not valid YAML"),
-        ("? [1, 2]\n: 3", "cannot be a key"),
-        ("!!int abc", "not valid YAML"),
-        ("!!python/object/apply:os.system ['true']", "not valid YAML"),
-        ("a: b: c", "here:1 is not valid YAML"),
-    ],
-)
-def test_broken_yaml_names_the_file_and_the_line(text: str, complaint: str) -> None:
-    with pytest.raises(BenchError, match=complaint):
-        read_yaml(text, "here")
+from bench.recipes import check_fields, load_rules, recipe_file, resolve_recipe
 
 
 @dataclass(frozen=True)

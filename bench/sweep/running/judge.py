@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ...distilled import read_manifest
 from ...errors import RejectedSet
 from ...judge import judge_folder, judge_full_data, write_pictures
 from ...nn.convnet import library
 from ...record import Cell, Record, mean
 from .environment import peak_memory_mb
 from .opening import Opened, device_name, open_cell
+from .plugin_files import surroundings_of
 from .stage import Payload, Report
 
 
@@ -44,7 +46,7 @@ def judge_stage(payload: Payload, report: Report) -> dict[str, Any]:
     record.seconds = {"distil": 0.0, **payload.seconds, "judge": seconds}
     record.peak_memory_mb = peak_memory_mb()
     record.environment = {
-        **payload.environment,
+        **surroundings_of(opened.cell, payload.environment, _decoders(payload, opened)),
         "device": device_name(opened.device),
         "kernels": kernels(payload.device),
         "precision": "float32",
@@ -52,6 +54,11 @@ def judge_stage(payload: Payload, report: Report) -> dict[str, Any]:
     }
     opened.store.write(record)
     return {"seconds": seconds, "accuracy": mean(record.scores["final"]["test"])}
+
+
+def _decoders(payload: Payload, opened: Opened) -> tuple[str, ...]:
+    """Return which parameterizations the cell's set needs."""
+    return (read_manifest(opened.store.set_folder(payload.distil_key))["parameterization"],) if payload.distil_key else ()
 
 
 def kernels(device: str) -> str:

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import METHODS, BenchError, BudgetRequest, Dataset, Resolution, Spec, Split, Task, registry
-from bench.data import load_dataset
+from bench import METHODS, BenchError, BudgetRequest, Dataset, Resolution, Spec, Split, Task, load_dataset, registry
 from bench.judge.protocol import get_protocol
 from bench.keys import digest
 from bench.method import scaled_steps
