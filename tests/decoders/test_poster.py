@@ -90,6 +90,22 @@ def test_digits_at_three_tenths_get_one_row_of_classes():
     assert layout.distinct_areas() == 10
 
 
+@pytest.mark.parametrize(
+    ("size", "patch", "class_grid", "area", "images"),
+    [((6, 14), (6, 12), (4, 1), (6, 12), (1, 1)), ((10, 40), (4, 8), (3, 2), (5, 14), (1, 2)), ((40, 10), (8, 4), (2, 3), (14, 5), (2, 1))],
+)
+def test_areas_are_as_large_as_patches_or_leave_no_gap(size, patch, class_grid, area, images):
+    layout = PosterLayout(size, patch, (1, 1), class_grid)
+    assert (layout.area, layout.images_per_area) == (area, images)
+
+
+@pytest.mark.parametrize("size", [(3, 9), (9, 7), (7, 4)])
+def test_a_poster_is_at_least_as_high_and_as_wide_as_a_patch(size):
+    assert PosterLayout((4, 8), (4, 8), (1, 1), (1, 1)).patches() == [(0, 0)]
+    with pytest.raises(BenchError, match=f"a poster of {size[1]}x{size[0]} px is smaller than one patch of 8x4 px"):
+        PosterLayout(size, (4, 8), (1, 1), (1, 1))
+
+
 def test_class_grids_are_wide_and_squarest_first():
     assert class_grids(10) == [(5, 2), (10, 1)]
     assert class_grids(100)[0] == (10, 10)
@@ -182,6 +198,48 @@ def test_order_moves_labels_and_class_map_together():
     assert int(poster.decode().labels[patches.index((0, 0))].argmax()) == 9
     assert int(poster.class_map()[0, 0]) == 9
     assert int(poster.class_map()[-1, -1]) == 0
+
+
+#: Not its own inverse: cell 0 holds class 2, class 0 lies in cell 1.
+TURNED = [2, 0, 1]
+
+
+def turned_poster(labels: str = "fixed") -> Poster:
+    """Return a poster of three areas side by side, none overlapping, each the size of a patch."""
+    spec = Spec("three", 3, (1, 4, 4), ("a", "b", "c"))
+    return Poster(spec, PosterLayout((4, 12), (4, 4), (3, 1), (3, 1)), TURNED, labels)
+
+
+@pytest.mark.parametrize("labels", ["fixed", "proportional", "learned"])
+def test_the_class_of_a_cell_is_the_order_s_entry_and_not_its_place(labels):
+    assert turned_poster(labels).decode().labels.argmax(1).tolist() == TURNED
+
+
+def test_the_class_map_and_the_areas_follow_the_order():
+    poster = turned_poster()
+    assert poster.class_map()[0].tolist() == [2] * 4 + [0] * 4 + [1] * 4
+    assert poster.area_counts().tolist() == [[0.0, 0.0, 16.0], [16.0, 0.0, 0.0], [0.0, 16.0, 0.0]]
+
+
+def test_the_image_of_a_class_is_written_where_its_label_is_read():
+    poster = turned_poster()
+    images = torch.tensor([30.0, 10.0, 20.0]).view(3, 1, 1, 1).expand(3, 1, 4, 4)
+    poster.write(images, torch.tensor([2, 0, 1]))  # class 0 is 10, class 1 is 20, class 2 is 30
+    assert poster.poster.detach()[0, 0, ::4].tolist() == [30.0, 10.0, 20.0]
+    batch = poster.decode()
+    assert batch.images.detach()[:, 0, 0, 0].tolist() == [10.0 * (int(label) + 1) for label in batch.labels.argmax(1)]
+
+
+def test_a_poster_of_images_that_are_not_square_comes_back_from_its_config():
+    spec = Spec("wide", 6, (1, 4, 8), tuple("abcdef"))
+    poster = Poster(spec, PosterLayout((10, 23), (4, 8), (5, 3), (3, 2)), [3, 5, 0, 1, 4, 2], "proportional")
+    poster.write(torch.randn(6, 1, 4, 8, generator=stream("wide")), torch.arange(6))
+    again = Poster.from_config(poster.config(), spec)
+    again.load_state_dict(poster.state_dict())
+    assert again.decode().images.shape == (15, 1, 4, 8)
+    assert torch.equal(again.decode().images, poster.decode().images)
+    sliced = torch.stack([poster.poster[:, y : y + 4, x : x + 8] for x in starts(23, 8, 5) for y in starts(10, 4, 3)])
+    assert torch.equal(poster.decode().images, sliced)
 
 
 def test_an_order_that_is_no_permutation_is_refused():

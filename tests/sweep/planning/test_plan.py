@@ -303,6 +303,59 @@ def test_a_record_of_older_code_is_judged_again_where_its_set_is_newer(make: Cal
     assert (planned.stale, planned.state, planned.redistil) == (True, "pending", False)
 
 
+@pytest.mark.parametrize(
+    ("made_by", "judged_by", "rerun", "expected"),
+    [
+        ("other", None, (), (True, "pending", False)),
+        ("other", None, ("stale",), (True, "pending", True)),
+        ("other", "today", (), (True, "cached", False)),
+        ("other", "today", ("stale",), (True, "pending", True)),
+        ("today", "today", ("stale",), (False, "cached", False)),
+        (None, "other", ("stale",), (True, "pending", True)),
+        (None, "other", (), (True, "cached", False)),
+    ],
+)
+def test_a_cell_is_stale_if_its_set_or_its_record_is(
+    make: Callable[..., Plan],
+    tmp_path: Path,
+    made_by: str | None,
+    judged_by: str | None,
+    rerun: tuple[str, ...],
+    expected: tuple[bool, str, bool],
+) -> None:
+    plan = make()
+    (planned,) = plan.cells
+    code = {"today": planned.cell.code_hash, "other": "other"}
+    if made_by:
+        folder = Store(tmp_path).set_folder(planned.distil_key)
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text("{}")
+        (folder / "distil.json").write_text(json.dumps({"code_hash": code[made_by]}))
+    records = {}
+    if judged_by:
+        cell = replace(planned.cell, code_hash=code[judged_by])
+        records[planned.key] = Record(key=planned.key, distil_key=planned.distil_key, status="ok", cell=cell)
+    attach(plan, Store(tmp_path), records, rerun, ())
+    assert (planned.stale, planned.state, planned.redistil) == expected
+
+
+@pytest.mark.parametrize(("status", "state"), [("ok", "cached"), ("failed", "refused"), ("refused", "refused")])
+def test_a_refusal_leaves_what_was_made_before_it(make: Callable[..., Plan], tmp_path: Path, status: str, state: str) -> None:
+    plan = make(budgets=("0.5", "1"))
+    planned = plan.cells[0]
+    record = Record(key=planned.key, distil_key=planned.distil_key, status=status, cell=planned.cell)  # type: ignore[arg-type]
+    attach(plan, Store(tmp_path), {record.key: record}, (), ())
+    assert planned.state == state
+
+
+def test_force_is_for_the_methods_it_names(make: Callable[..., Plan], tmp_path: Path) -> None:
+    plan = make()
+    (planned,) = plan.cells
+    record = Record(key=planned.key, distil_key=planned.distil_key, status="ok", cell=planned.cell)
+    attach(plan, Store(tmp_path), {record.key: record}, (), ("podd",))
+    assert (planned.state, planned.redistil) == ("cached", False)
+
+
 def test_rules_match_the_budget_that_was_asked_for(tmp_path: Path) -> None:
     """0.41 images per class of digits are 262 pixels, which is a little less than 0.41."""
     settings = merge({"methods": ("podd[order=identity]",), "budgets": ("0.41", "0.4", "0.405"), "seeds": (0,), "no_reference": True}, None)
