@@ -152,7 +152,7 @@ class _Sweep:
         """Return the plan, all earlier records, and those of them that got a new name."""
         from .prerequisite_store import PrerequisiteStore
         from .registry import UNAVAILABLE, discover
-        from .sweep.planning.history import attach
+        from .sweep.planning.history import attach, damaged_sets
         from .sweep.planning.planner import Planner, require_known
 
         discover(self.settings.plugin)
@@ -168,7 +168,7 @@ class _Sweep:
                 self.store.prepare()
             plan = planner.plan()
         records, corrupt = self.store.read_all(set_aside=not self.dry_run)
-        self._warn([*broken, *built.warnings, *corrupt])
+        self._warn([*broken, *built.warnings, *corrupt, *damaged_sets(plan, self.store)])
         return plan, records, attach(plan, self.store, records, self.rerun, self.force)
 
     def _execute(self, plan: Plan, estimates: Mapping[str, Estimate], device: str, pool: Callable[[], Executor]) -> bool:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_sets import make_set
 
 from bench import METHODS, BenchError, Resolution, registry
 from bench.data import load_dataset
@@ -230,10 +230,7 @@ def test_a_record_of_older_code_is_judged_again_where_its_set_is_newer(make: Cal
     """Another protocol's run has made the shared set anew; this one's record is of the set before."""
     plan = make()
     (planned,) = plan.cells
-    folder = Store(tmp_path).set_folder(planned.distil_key)
-    folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text("{}")
-    (folder / "distil.json").write_text(json.dumps({"code_hash": planned.cell.code_hash}))
+    make_set(Store(tmp_path), planned.distil_key, code_hash=planned.cell.code_hash)
     record = Record(key=planned.key, distil_key=planned.distil_key, status="ok", cell=replace(planned.cell, code_hash="other"))
     attach(plan, Store(tmp_path), {record.key: record}, (), ())
     assert (planned.stale, planned.state) == (True, "cached")
