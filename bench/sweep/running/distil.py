@@ -116,7 +116,7 @@ def _needs(opened: Opened) -> tuple[Need, ...]:
 def _costs(opened: Opened, find: Callable[[Need], Path]) -> list[dict[str, Any]]:
     """Return name, key and building time of every prerequisite of a cell; several cells may share one."""
     built = PrerequisiteStore(opened.store.prerequisites)
-    seconds = [built.manifest(find(need)).get("seconds", 0.0) for need in _needs(opened)]
+    seconds = [built.manifest(find(need))["seconds"] for need in _needs(opened)]
     return [{"name": p["name"], "key": p["key"], "seconds": s} for p, s in zip(opened.cell.prerequisites, seconds, strict=True)]
 
 
