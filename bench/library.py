@@ -155,7 +155,7 @@ class _Sweep:
         from .plugin_trial import discover_tried
         from .prerequisite_store import PrerequisiteStore
         from .registry import UNAVAILABLE
-        from .sweep.planning.history import attach
+        from .sweep.planning.history import attach, damaged_sets
         from .sweep.planning.planner import Planner, require_known
 
         discover_tried(self.settings.plugin)
@@ -171,7 +171,7 @@ class _Sweep:
                 self.store.prepare()
             plan = planner.plan()
         records, corrupt = self.store.read_all(set_aside=not self.dry_run)
-        self._warn([*broken, *built.warnings, *corrupt])
+        self._warn([*broken, *built.warnings, *corrupt, *damaged_sets(plan, self.store)])
         return plan, records, attach(plan, self.store, records, self.rerun, self.force)
 
     def _execute(self, plan: Plan, estimates: Mapping[str, Estimate], device: str, pool: Callable[[], Executor]) -> bool:
@@ -239,9 +239,9 @@ def load_set(path: Path | str, data_root: Path | str | None = None) -> Distilled
         RejectedSet: it cannot be read, or does not fit its own manifest.
     """
     from .data import default_data_root
-    from .distilled import read_manifest
     from .judge.decoding import load_closed
     from .loading import find_dataset
+    from .manifest import read_manifest
     from .registry import discover
 
     discover()

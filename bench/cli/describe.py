@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..files import read_bytes
 from ..judge.protocol import DEFAULT_NETWORK, OWN_NETWORK
 from ..record import Record, mean
 from ..sweep.store import Store
@@ -148,7 +149,7 @@ def _log_tail(record: Record, store: Store) -> str:
     if not record.log:
         return ""
     try:
-        lines = (store.out / record.log).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_bytes(store.out / record.log).decode("utf-8", errors="replace").splitlines()
     except OSError:
         return f"log {store.out / record.log} is not there"
     return f"last lines of {store.out / record.log}\n" + _indented(lines[-_LOG_LINES:])

@@ -52,6 +52,8 @@ class Images(Parameterization):
         super().__init__()
         if labels not in get_args(LabelForm):
             raise BenchError(f"labels '{labels}' do not exist; images take {', '.join(get_args(LabelForm))}")
+        if min(count, *(size or (1, 1))) < 1:
+            raise BenchError(f"{count} images of {size} pixels hold nothing; ask for at least one of at least one pixel")
         if labels == "order" and (count < 1 or count % spec.classes):
             raise BenchError(f"{count} images cannot be labelled by order for {spec.classes} classes; use labels ids or soft")
         self.spec, self.size, self.label_form = spec, size or (spec.height, spec.width), labels
@@ -71,6 +73,17 @@ class Images(Parameterization):
         """Rebuild from ``config()``."""
         height, width = config["size"]
         return cls(spec, int(config["count"]), (int(height), int(width)), config["labels"])
+
+    @classmethod
+    def shapes(cls, config: Mapping[str, Any], spec: Spec) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every tensor of a config."""
+        height, width = config["size"]
+        labels: dict[str, dict[str, tuple[int, ...]]] = {
+            "order": {},
+            "ids": {"labels": (config["count"],)},
+            "soft": {"labels": (config["count"], spec.classes)},
+        }
+        return {"images": (config["count"], spec.channels, height, width), **labels[config["labels"]]}
 
     def __len__(self) -> int:
         """Number of images."""

@@ -46,7 +46,7 @@ def make_record(
     key = digest([*made_of, cell.seed, cell.effort, cell.protocol, cell.network])
     test = accuracy if isinstance(accuracy, list) else [accuracy - 0.01, accuracy + 0.01]
     done = status == "ok"
-    used = (cell.budget["pixels"] or 0) - 4
+    used = cell.budget["pixels"] - 4
     values: dict[str, Any] = {
         "audit": {
             "pixels": used,
@@ -63,11 +63,11 @@ def make_record(
         "scores": {
             "n_test": 400,
             "n_val": 200,
-            "final": {"step": 100, "test": test, "val": [a - 0.02 for a in test]},
-            "checkpoints": [{"step": 100, "test": test, "val": [a - 0.02 for a in test]}],
+            "final": {"step": 100, "test": test, "val": [max(0.0, a - 0.02) for a in test]},
+            "checkpoints": [{"step": 100, "test": test, "val": [max(0.0, a - 0.02) for a in test]}],
             "val_selected": None,
-            "test_best": {"step": 50, "test": [a + 0.03 for a in test]},
-            "final_8bit": {"test": [a - 0.005 for a in test]},
+            "test_best": {"step": 50, "test": [min(1.0, a + 0.03) for a in test]},
+            "final_8bit": {"test": [max(0.0, a - 0.005) for a in test]},
             "lr": None,
             "lr_trials": [],
         },
@@ -93,7 +93,7 @@ def reference(form: str, accuracies: list[float], ipc: float = 1.0, **changes: A
 
 
 def full_data(accuracy: float = 0.97, **changes: Any) -> Record:
-    budget = {"requested": "full", "pixels": None, "ipc": None}
+    budget = {"requested": "full", "pixels": 51200, "ipc": 80.0}
     return make_record(
         accuracy, cell=make_cell("full-data", **{"kind": "full_data", "budget": budget, "tuned": False, **changes}), audit={}
     )

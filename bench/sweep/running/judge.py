@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...distilled import read_manifest
-from ...errors import RejectedSet
+from ...errors import BenchError
 from ...judge import judge_folder, judge_full_data, write_pictures
+from ...manifest import read_manifest
 from ...nn.convnet import library
 from ...record import Cell, Record, mean
 from .environment import peak_memory_mb
@@ -26,6 +26,7 @@ def judge_stage(payload: Payload, report: Report) -> dict[str, Any]:
         ``seconds`` this stage took and ``accuracy``, the mean final test accuracy.
 
     Raises:
+        BenchError: the set on disk is not the one that was made.
         RejectedSet: the audit says so.
     """
     started, started_at = time.monotonic(), time.strftime("%Y-%m-%dT%H:%M:%S")
@@ -68,9 +69,11 @@ def kernels(device: str) -> str:
 
 def _judge_distilled(record: Record, opened: Opened, report: Report) -> None:
     cell, store = record.cell, opened.store
-    info = store.set_info(record.distil_key)
+    damage, info = store.set_damage(record.distil_key), store.set_info(record.distil_key)
+    if damage:
+        raise BenchError(f"the set {record.distil_key} is damaged ({damage}); run the same command again to make it anew")
     if info is None:
-        raise RejectedSet(f"the set {record.distil_key} is not complete")
+        raise BenchError(f"the set {record.distil_key} is not complete; run the same command with --rerun failed to make it")
     # The set may be older than the code of today; the record tells by which code it was made.
     record.cell = replace(cell, code_hash=info.pop("code_hash", cell.code_hash))
     info.pop("environment", None)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from made_sets import make_set
 
 from bench import METHODS, Dataset, Resolution, Spec, Split
 from bench.judge.protocol import get_protocol
@@ -59,10 +60,7 @@ def test_arithmetic_counts_where_no_record_does(make_long: Callable[..., Plan], 
 
 def test_a_set_that_is_there_costs_nothing_more(make_long: Callable[..., Plan], tmp_path: Path) -> None:
     plan = make_long()
-    folder = Store(tmp_path).set_folder(plan.cells[0].distil_key)
-    folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text("{}")
-    (folder / "distil.json").write_text("{}")
+    make_set(Store(tmp_path), plan.cells[0].distil_key)
     assert Estimator(plan, [], Store(tmp_path), "cpu")(plan.cells[0]).distil == 0.0
 
 

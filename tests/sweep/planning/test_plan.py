@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from made_sets import make_set
 
 from bench import METHODS, BenchError, BudgetRequest, Dataset, Resolution, Spec, Split, Task, load_dataset, registry
 from bench.judge.protocol import get_protocol
@@ -290,10 +290,7 @@ def test_a_record_of_older_code_is_judged_again_where_its_set_is_newer(make: Cal
     """Another protocol's run has made the shared set anew; this one's record is of the set before."""
     plan = make()
     (planned,) = plan.cells
-    folder = Store(tmp_path).set_folder(planned.distil_key)
-    folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text("{}")
-    (folder / "distil.json").write_text(json.dumps({"code_hash": planned.cell.code_hash}))
+    make_set(Store(tmp_path), planned.distil_key, code_hash=planned.cell.code_hash)
     record = Record(key=planned.key, distil_key=planned.distil_key, status="ok", cell=replace(planned.cell, code_hash="other"))
     attach(plan, Store(tmp_path), {record.key: record}, (), ())
     assert (planned.stale, planned.state) == (True, "cached")
@@ -327,10 +324,7 @@ def test_a_cell_is_stale_if_its_set_or_its_record_is(
     (planned,) = plan.cells
     code = {"today": planned.cell.code_hash, "other": "other"}
     if made_by:
-        folder = Store(tmp_path).set_folder(planned.distil_key)
-        folder.mkdir(parents=True)
-        (folder / "manifest.json").write_text("{}")
-        (folder / "distil.json").write_text(json.dumps({"code_hash": code[made_by]}))
+        make_set(Store(tmp_path), planned.distil_key, code_hash=code[made_by])
     records = {}
     if judged_by:
         cell = replace(planned.cell, code_hash=code[judged_by])

@@ -9,12 +9,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from report.records import make_record
 
-from bench import BenchError, RejectedSet, registry
+from bench import BenchError, registry
 from bench.nn.convnet import library
 from bench.prerequisite_store import PrerequisiteStore
 from bench.record import Cell, Record
 from bench.sweep.listener import SweepListener
+from bench.sweep.planning.history import attach, damaged_sets
 from bench.sweep.planning.plan import PlannedCell
 from bench.sweep.planning.planner import Planner
 from bench.sweep.readers import merge
@@ -23,7 +25,7 @@ from bench.sweep.running import checkpoint
 from bench.sweep.running.distil import distil_stage
 from bench.sweep.running.executor import Job
 from bench.sweep.running.judge import judge_stage
-from bench.sweep.running.stage import Outcome, Payload, silent
+from bench.sweep.running.stage import Outcome, Payload, run_stage, silent
 from bench.sweep.store import Store
 
 TOY = str(Path(__file__).parents[1] / "plugins" / "toy.py")
@@ -92,7 +94,7 @@ def test_validation_calls_are_counted(payload: Make) -> None:
 
 def test_the_judge_starts_from_disk_and_writes_the_record(payload: Make) -> None:
     cell = payload("toy_mean")
-    with pytest.raises(RejectedSet, match="not complete"):
+    with pytest.raises(BenchError, match="not complete"):
         judge_stage(cell, silent)
     distil_stage(cell, silent)
     told = judge_stage(replace(cell, seconds={"distil": 1.5}), silent)
@@ -107,6 +109,42 @@ def test_the_judge_starts_from_disk_and_writes_the_record(payload: Make) -> None
     again = store_of(cell).read(cell.key)
     assert again is not None
     assert again.cell.code_hash == record.cell.code_hash != "newer"
+
+
+@pytest.mark.parametrize("file", ["tensors.safetensors", "manifest.json"])
+def test_a_damaged_set_is_not_judged_but_made_again(payload: Make, file: str) -> None:
+    cell = payload("toy_mean")
+    distil_stage(cell, silent)
+    whole = tensors(cell)
+    damaged = store_of(cell).set_folder(cell.distil_key) / file
+    damaged.write_bytes(damaged.read_bytes().replace(b"1", b"2", 1) + b" ")
+    outcome = run_stage("judge", cell)
+    assert outcome.status == "failed"
+    assert f"is damaged ({file} is not what was written); run the same command again to make it anew" in outcome.reason
+    assert store_of(cell).read(cell.key) is None
+    assert distil_stage(cell, silent)["seconds"] > 0
+    assert tensors(cell) == whole
+    judge_stage(cell, silent)
+
+
+@pytest.mark.parametrize("status", ["failed", "rejected"])
+def test_a_cell_whose_set_is_damaged_runs_again(payload: Make, status: Any) -> None:
+    mine = payload("toy_mean")
+    store, cell = store_of(mine), changed(mine)
+    distil_stage(mine, silent)
+    record = make_record(status=status, key=mine.key, distil_key=mine.distil_key, cell=cell)
+
+    def look_up() -> tuple[str, list[str]]:
+        planned = PlannedCell(cell, mine.key, mine.distil_key)
+        plan = SimpleNamespace(cells=[planned])
+        attach(plan, store, {mine.key: record}, (), ())  # type: ignore[arg-type]
+        return planned.state, damaged_sets(plan, store)  # type: ignore[arg-type]
+
+    assert look_up() == ("cached", [])
+    (store.set_folder(mine.distil_key) / "tensors.safetensors").write_bytes(b"noise")
+    state, (warning,) = look_up()
+    assert state == "pending"
+    assert f"{mine.distil_key} is damaged (tensors.safetensors is not what was written); it is not used" in warning
 
 
 def test_data_that_changed_since_the_plan_is_noticed(payload: Make) -> None:
@@ -161,7 +199,7 @@ def test_an_interrupt_leaves_what_a_rival_has_finished_meanwhile(payload: Make) 
     """Two runners on one folder: the record on disk counts, not the one that was there when the run was planned."""
     mine = payload("toy_mean")
     store, cell = store_of(mine), changed(mine)
-    store.write(Record(key=mine.key, distil_key=mine.distil_key, status="ok", cell=cell))
+    store.write(make_record(key=mine.key, distil_key=mine.distil_key, cell=cell))
     recorder = Recorder(store, {mine.key: PlannedCell(cell, mine.key, mine.distil_key)}, {}, SweepListener())
     for status in ("interrupted", "timeout"):
         recorder.finished(Job(mine.key, ("distil", "judge"), mine), Outcome(status, "too late"))
