@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import BenchError, did_you_mean, shorten
+from .errors import BenchError, cut, did_you_mean, shorten
 from .yaml_text import read_yaml_file
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def check_fields(method: type[Method], values: Mapping[str, Any], where: str, ch
     checked = {}
     for key, value in values.items():
         if key not in known:
-            raise BenchError(f"{where}: {_not_a_field(method, key, known)}")
+            raise BenchError(f"{where}: {_not_a_field(method, str(key), known)}")
         checked[key] = known[key].read(value, f"{where}: field '{key}'")
     return checked
 
@@ -177,7 +177,7 @@ def check_parts(method: type[Method], values: Mapping[str, Any], where: str) -> 
 def _not_a_field(method: type[Method], key: str, known: Mapping[str, Any]) -> str:
     if home := method.belongs_to(key):
         return f"'{key}' is a field of {home}, which is no part of this {method.name}"
-    return f"{method.name} has no field '{key}'{did_you_mean(key, known)} (fields: {', '.join(known)})"
+    return f"{method.name} has no field '{cut(key)}'{did_you_mean(key, known)} (fields: {', '.join(known)})"
 
 
 def check_built(method: Method, where: str) -> None:
