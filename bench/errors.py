@@ -45,13 +45,18 @@ def one_line(text: str) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in joined)
 
 
-def shorten(value: object, most: int = 60) -> str:
-    """Return a value as a sentence shows it, and not all of a long one."""
+def cut(text: str, most: int = 60) -> str:
+    """Return a text as a sentence shows it: not all of a long one."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def shorten(value: object) -> str:
+    """Return a value as a sentence shows it, in Python's notation."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # Python writes out no number of some thousand digits
         text = f"a huge {type(value).__name__}"
-    return text if len(text) <= most else f"{text[:most]}..."
+    return cut(text)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -69,5 +74,4 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> BenchError:
         known: the names that exist.
     """
     names = sorted(known)
-    shown = name if len(name) <= 80 else f"{name[:80]}..."
-    return BenchError(f"unknown {kind} '{shown}'{did_you_mean(name, names)} (available: {', '.join(names)})")
+    return BenchError(f"unknown {kind} '{cut(name)}'{did_you_mean(name, names)} (available: {', '.join(names)})")

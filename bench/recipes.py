@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NotRequired
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from .errors import BenchError, did_you_mean, shorten
+from .errors import BenchError, cut, did_you_mean, shorten
 from .yaml_text import read_yaml_file
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def check_fields(method: type[Method], values: Mapping[str, Any], where: str, ch
     checked = {}
     for key, value in values.items():
         if key not in known:
-            raise BenchError(f"{where}: {_not_a_field(method, key, known)}")
+            raise BenchError(f"{where}: {_not_a_field(method, str(key), known)}")
         checked[key] = known[key].read(value, f"{where}: field '{key}'")
     return checked
 
@@ -219,7 +219,7 @@ def check_parts(method: type[Method], values: Mapping[str, Any], where: str) -> 
 def _not_a_field(method: type[Method], key: str, known: Mapping[str, Any]) -> str:
     if home := method.belongs_to(key):
         return f"'{key}' is a field of {home}, which is no part of this {method.name}"
-    return f"{method.name} has no field '{key}'{did_you_mean(key, known)} (fields: {', '.join(known)})"
+    return f"{method.name} has no field '{cut(key)}'{did_you_mean(key, known)} (fields: {', '.join(known)})"
 
 
 def check_built(method: Method, where: str) -> None:

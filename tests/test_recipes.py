@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Literal
 
 import pytest
+import yaml
+from damage import mutations
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from bench import METHODS, BenchError, DistilledSet, Method, Task
-from bench.recipes import check_fields, load_rules, recipe_file, resolve_recipe
+from bench.recipes import check_built, check_fields, load_rules, recipe_file, resolve_recipe
+from bench.yaml_text import read_yaml_file
 
 
 @dataclass(frozen=True)
@@ -162,3 +169,42 @@ def test_the_recipes_of_the_suite_are_well_formed() -> None:
     for name in METHODS:
         for rule in load_rules(METHODS[name]):
             assert rule.source, f"a rule of {name} does not say where its values come from"
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"\xff\xfe", "recipe file '.*toy_of_a_test.yaml' cannot be read: it is not text"),
+        (b"- {set: {window: !!timestamp x}}", "not valid YAML"),
+        (b"- {set: {0: 1}, source: x}", "toy has no field '0'"),
+        (b"- {set: {}, source: x, when: {ipc: [1, 1e999]}}", "a closed range .* from 0 to 1e.09, found"),
+    ],
+)
+def test_a_recipe_file_that_is_no_plain_yaml_is_one_sentence(recipes: Any, tmp_path: Path, content: bytes, complaint: str) -> None:
+    (tmp_path / "toy_of_a_test.yaml").write_bytes(content)
+    with pytest.raises(BenchError, match=complaint):
+        load_rules(Toy)
+
+
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=mutations(yaml.safe_load(TWO_RULES)))
+def test_a_damaged_recipe_file_is_read_or_one_sentence(recipes: Any, text: str) -> None:
+    recipes(text)
+    with suppress(BenchError):
+        for rule in load_rules(Toy):
+            rule.matches("digits", 0.5)
+            check_built(Toy(**rule.set), "a test")
+
+
+@pytest.mark.parametrize("name", ["podd", "rat_bptt", "random"])
+@hypothesis_settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_recipe_file_of_the_suite_is_read_or_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, data: st.DataObject
+) -> None:
+    own, damaged = Path("methods") / f"{name}.yaml", tmp_path / "damaged.yaml"
+    damaged.write_text(data.draw(mutations(read_yaml_file(Path(__file__).parent.parent / own, "recipe file"))))
+    monkeypatch.setattr("bench.recipes.recipe_file", lambda method: damaged)
+    with suppress(BenchError):
+        for rule in load_rules(METHODS[name]):
+            rule.matches("digits", 0.5)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..budget import BudgetRequest
-from ..errors import BenchError, did_you_mean, shorten, unknown_name
+from ..errors import BenchError, cut, did_you_mean, shorten, unknown_name
 from ..paths import read_absolute_path, read_path
 from ..yaml_text import read_yaml_file
 from .planning.requests import bounded, read_value, split_assignment, split_list
@@ -153,8 +153,8 @@ def parse_set(assignments: list[str]) -> Overrides:
         target, text = split_assignment(assignment, "--set")
         method, dot, name = target.partition(".")
         if not (method and dot and name):
-            raise BenchError(f"--set '{assignment}' names no field; write it like method.field=20")
-        found.setdefault(method, {})[name] = read_value(text, f"--set {assignment}")
+            raise BenchError(f"--set {shorten(assignment)} names no field; write it like method.field=20")
+        found.setdefault(method, {})[name] = read_value(text, cut(f"--set {assignment}"))
     return found
 
 

@@ -1,12 +1,15 @@
 """Stored forms: what a budget becomes, from a tenth of an image per class to fifty, and what is written into it."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from products import granted, plan, planned, task_for
 
-from bench import BenchError, Refusal, Spec
+from bench import FORMS as STORED_FORMS
+from bench import BenchError, PlanContext, Refusal, Spec
 from bench.decoders.poster_layout import PosterLayout
 from bench.methods.forms._poster_size import class_grids, patch_count, patch_grid, plan_layout, poster_size
 from bench.methods.selections.random import random as select_random
@@ -278,3 +281,21 @@ def test_a_fixed_poster_that_does_not_fit_is_refused(poster, sentence):
     answer = plan("podd", DIGITS, "1", {"poster": poster, "order": "identity"})
     assert isinstance(answer, Refusal)
     assert sentence in answer.reason
+
+
+@pytest.mark.parametrize("labels", ["fixed", "learned"])
+@pytest.mark.parametrize("pixels", [1000, 2561, 5000, 12_345])
+def test_tiles_are_the_fewest_that_are_no_larger_than_full_images(labels, pixels):
+    form = STORED_FORMS["tiles"](labels=labels, tiles=3)
+    context = PlanContext(DIGITS, granted(f"{pixels}px", DIGITS))
+
+    def each(tiles):
+        return context.budget.pixels_beside_labels(tiles * 100 if labels == "learned" else 0, 1) // (10 * tiles)
+
+    tiles = next(count for count in itertools.count(3) if each(count) <= 64)
+    assert form.plan(context).images == tiles * 10
+
+
+def test_a_huge_budget_of_tiles_is_planned_at_once():
+    context = PlanContext(DIGITS, granted("1000000000000px", DIGITS))
+    assert STORED_FORMS["tiles"]().plan(context).images == pytest.approx(10**12 / 64, rel=0.02)

@@ -32,6 +32,9 @@ from .same_cell import merge
 FULL_DATA = "full-data"
 _NO_FULL_DATA = "no full-data line at effort {:g}: it is trained in full or not at all; run with --effort 1 to have it"
 
+#: A budget may be this many times the training images: beyond, forms of a slip of the finger would take for ever to plan.
+_MOST_COPIES = 10
+
 
 @dataclass(frozen=True)
 class _Choice:
@@ -157,8 +160,7 @@ class Planner:
         data_hash = dataset.fingerprint()
         spec, counts = dataset.spec, dataset.class_counts()
         wanted = [("contestant", s) for s in contestants] + [("reference", s) for s in self._references()]
-        for text in self.settings.budgets:
-            budget = BudgetRequest.parse(text).resolve(spec.classes, spec.height, spec.width)
+        for budget in [granted(text, dataset) for text in self.settings.budgets]:
             for kind, request in wanted:
                 for seed in self.settings.seeds:
                     looked_into: list[Need] = []
@@ -312,6 +314,22 @@ class Planner:
         if parts not in self._hashes:
             self._hashes[parts] = code_hash(*parts)
         return self._hashes[parts]
+
+
+def granted(text: str, dataset: Dataset) -> Budget:
+    """Turn a budget into whole pixels of a data set.
+
+    Raises:
+        BenchError: it gives no pixel, or far more than the data set has.
+    """
+    spec = dataset.spec
+    budget = BudgetRequest.parse(text).resolve(spec.classes, spec.height, spec.width)
+    if budget.images > _MOST_COPIES * len(dataset.train):
+        raise BenchError(
+            f"budget '{text}' on {spec.name} is {budget.images:,} images, more than {_MOST_COPIES} times "
+            f"its {len(dataset.train):,} training images; ask for less"
+        )
+    return budget
 
 
 def build(method_class: type[Method], values: Mapping[str, Any], label: str) -> Method:

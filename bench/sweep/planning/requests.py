@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...errors import BenchError, shorten
+from ...errors import BenchError, cut, shorten
 from ...yaml_text import read_yaml
 
 #: Cells of one run. More take minutes to plan and fill memory; several runs into one folder share everything.
@@ -102,9 +102,9 @@ def _parse_item(item: str) -> Iterator[MethodRequest]:
         yield MethodRequest(match["name"])
         return
     axes = []
-    for assignment in split_list(match["fields"], f"method '{match['name']}':"):
-        key, text = split_assignment(assignment, f"method '{item}'")
-        axes.append([(key, *option) for option in _options(text, f"{match['name']}[{assignment}]")])
+    for assignment in split_list(match["fields"], f"method '{cut(match['name'])}':"):
+        key, text = split_assignment(assignment, f"method {shorten(item)}")
+        axes.append([(key, *option) for option in _options(text, cut(f"{match['name']}[{assignment}]"))])
     bounded(math.prod(map(len, axes)), f"method {shorten(item)}")
     if len({axis[0][0] for axis in axes}) < len(axes):
         raise BenchError(f"method {shorten(item)} sets a field twice; set each once, or give a grid like window=[10,20]")

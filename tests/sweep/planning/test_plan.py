@@ -442,3 +442,20 @@ def test_an_override_that_fits_no_row_is_wrong_input(tmp_path: Path, methods: tu
         Planner(settings, PrerequisiteStore(tmp_path)).check()
     fitting = merge({"methods": ("podd[form=tiles]",), "budgets": ("1",), "seeds": (0,), "set": {"podd": {"tiles": 9}}}, None)
     assert Planner(fitting, PrerequisiteStore(tmp_path)).check()
+
+
+def test_a_run_is_counted_before_anything_is_planned(make: Callable[..., Plan]) -> None:
+    with pytest.raises(BenchError, match="this run asks for 200,000 cells; one run has at most 100,000, so ask for less"):
+        make(seeds=tuple(range(100_000)), budgets=("1", "2"))
+
+
+def test_a_budget_far_beyond_the_training_images_is_refused(make: Callable[..., Plan]) -> None:
+    assert make(budgets=("200",)).cells[0].state == "pending"  # 400 images where there are 40 training images
+    with pytest.raises(BenchError, match="budget '201' on toy is 402 images, more than 10 times its 40 training images; ask for less"):
+        make(budgets=("1", "201"))
+
+
+def test_overrides_that_choose_a_part_by_no_name_are_refused(make: Callable[..., Plan]) -> None:
+    for value in ([1], {}, None, 3):
+        with pytest.raises(BenchError, match="set 'random': form names a part, such as full, found"):
+            make(methods=("random",), set={"random": {"form": value}})
