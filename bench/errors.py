@@ -16,6 +16,14 @@ class BenchError(Exception):
         bench.errors.BenchError: budget '0' is not positive; ask for more than 0 images per class
     """
 
+    def __init__(self, text: str) -> None:
+        """Take the sentence, which stays one line whatever it quotes."""
+        super().__init__(one_line(text))
+
+
+class UnwritableError(Exception):
+    """What the suite made cannot be written; the text says what and why. The command line prints it and exits with code 1."""
+
 
 class RejectedSet(Exception):
     """A distilled set broke a rule of the audit; the text says which rule and by how much.
@@ -29,6 +37,21 @@ class RejectedSet(Exception):
         Traceback (most recent call last):
         bench.errors.RejectedSet: the set stores 128 pixel-equivalents; the budget of 100px allows 100
     """
+
+
+def one_line(text: str) -> str:
+    """Return a text on one line, with escapes for what cannot be printed: it may quote anything."""
+    joined = " ".join(filter(None, map(str.strip, text.splitlines())))
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in joined)
+
+
+def shorten(value: object, most: int = 60) -> str:
+    """Return a value as a sentence shows it, and not all of a long one."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python writes out no number of some thousand digits
+        text = f"a huge {type(value).__name__}"
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -46,4 +69,5 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> BenchError:
         known: the names that exist.
     """
     names = sorted(known)
-    return BenchError(f"unknown {kind} '{name}'{did_you_mean(name, names)} (available: {', '.join(names)})")
+    shown = name if len(name) <= 80 else f"{name[:80]}..."
+    return BenchError(f"unknown {kind} '{shown}'{did_you_mean(name, names)} (available: {', '.join(names)})")

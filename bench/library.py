@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import BenchError
+from .errors import BenchError, UnwritableError
 from .files import write_text
 from .record import Record
 from .sweep.code_seen import code_seen, remember_code, stale_keys
@@ -108,6 +108,8 @@ def run_sweep(
 
     Raises:
         BenchError: the input is wrong: a name, a budget, a data set that is not there.
+        UnwritableError: all cells ran, and the records of some, or the report, could not be written.
+        OSError: nothing can be written into ``out``.
     """
     with settled():
         store = Store(Path(out) if out else default_out())
@@ -153,12 +155,13 @@ class _Sweep:
 
     def _plan(self) -> tuple[Plan, dict[str, Record], list[Record]]:
         """Return the plan, all earlier records, and those of them that got a new name."""
+        from .plugin_trial import discover_tried
         from .prerequisite_store import PrerequisiteStore
-        from .registry import UNAVAILABLE, discover
+        from .registry import UNAVAILABLE
         from .sweep.planning.history import attach
         from .sweep.planning.planner import Planner, require_known
 
-        discover(self.settings.plugin)
+        discover_tried(self.settings.plugin)
         broken = [f"plugin {name} does not import: {reason}" for name, reason in sorted(UNAVAILABLE.items())]
         require_known(self.force)
         with tempfile.TemporaryDirectory() as scratch:
@@ -185,7 +188,9 @@ class _Sweep:
         if not jobs:
             return True
         recorder = run.Recorder(self.store, {planned.key: planned for planned in plan.pending()}, environment, self.listener)
-        return run.run_jobs(jobs, recorder, pool())
+        finished = run.run_jobs(jobs, recorder, pool())
+        recorder.check()
+        return finished
 
     def _result(self, plan: Plan, records: Mapping[str, Record], finished: bool, report: Sequence[Path] = ()) -> SweepResult:
         from .sweep import run
@@ -212,7 +217,7 @@ def write_report(store: Store, said: Sequence[str] = ()) -> tuple[list[Path], li
         The files, and warnings about records that cannot be read.
 
     Raises:
-        BenchError: the report cannot be written.
+        UnwritableError: the report cannot be written.
     """
     from .report import render
 
@@ -220,26 +225,31 @@ def write_report(store: Store, said: Sequence[str] = ()) -> tuple[list[Path], li
     try:
         return render(list(records.values()), store.out, [*said, *fresh], stale_keys(records, code_seen(store))), fresh
     except OSError as error:
-        raise BenchError(f"the report cannot be written into '{store.out}': {error.strerror}; choose another folder with --out") from error
+        raise UnwritableError(
+            f"the report cannot be written into '{store.out}': {error.strerror}; make room there, then give the command report"
+        ) from error
 
 
-def load_set(path: Path | str) -> DistilledSet:
-    """Load a distilled set, e.g. ``results/sets/<key>``; no data set is opened.
+def load_set(path: Path | str, data_root: Path | str | None = None) -> DistilledSet:
+    """Load a distilled set, e.g. ``results/sets/<key>``; no image of a data set is read.
 
     Args:
         path: its folder.
+        data_root: where its data set lies if that is not registered but in plain arrays; as ``--data-root``.
 
     Raises:
-        BenchError: its data set is not registered.
+        BenchError: its data set is neither registered nor in ``data_root``.
         RejectedSet: it cannot be read, or does not fit its own manifest.
     """
+    from .data import default_data_root
     from .distilled import read_manifest
     from .judge.decoding import load_closed
-    from .registry import DATASETS, discover
+    from .loading import find_dataset
+    from .registry import discover
 
     discover()
-    name = read_manifest(Path(path))["dataset"]
-    return load_closed(Path(path), DATASETS[name].spec)
+    root = Path(data_root).expanduser() if data_root else default_data_root()
+    return load_closed(Path(path), find_dataset(read_manifest(Path(path))["dataset"], root).spec)
 
 
 def judge_set(
@@ -256,7 +266,7 @@ def judge_set(
 
     Args:
         given: the set, or its folder. Judging starts from disk, so a set is saved into a temporary folder first.
-        dataset: its registered name, or what ``load_dataset`` returned, for data in a folder of its own.
+        dataset: its name, or what ``load_dataset`` returned, for data in a folder of its own.
         protocol: how to judge.
         students: fresh students; as many as the protocol says by default.
         split: ``dev`` or ``paper``, where the data set is given by name.
@@ -270,7 +280,7 @@ def judge_set(
     """
     from . import judge
     from .budget import BudgetRequest
-    from .data import load_dataset
+    from .loading import load_dataset
     from .registry import discover
     from .sweep.readers import one_of
     from .sweep.running.opening import take_device

@@ -9,14 +9,14 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
-from pydantic import TypeAdapter, ValidationError
 
 from .errors import BenchError, RejectedSet, did_you_mean
+from .fields import hyperparameters
 from .guard import guarded
 from .keys import readable_json
 from .prerequisite import Need, Prerequisite, Workshop, unannounced
@@ -147,23 +147,15 @@ def resolve(need: Need) -> Prerequisite:
     """Return the builder that ``need`` asks for, its config checked against the builder's fields.
 
     Raises:
-        BenchError: unknown name, unknown field, or a value of the wrong type.
+        BenchError: unknown name, unknown field, or a value that does not fit it.
     """
     kind: type[Prerequisite] = PREREQUISITES[need.name]
-    hints, known = get_type_hints(kind), [item.name for item in fields(kind)]  # type: ignore[arg-type]
-    checked = {}
+    known, checked = hyperparameters(kind, f"prerequisite '{need.name}'"), {}  # type: ignore[arg-type]
     for key, value in need.config.items():
         if key not in known:
             hint = did_you_mean(str(key), known)
             raise BenchError(f"prerequisite '{need.name}' has no field '{key}'{hint} (fields: {', '.join(known) or 'none'})")
-        try:
-            # Through JSON, because a need travels as JSON, which has lists for tuples and may write 1.0 as 1.
-            checked[key] = TypeAdapter(hints[key]).validate_json(json.dumps(value, allow_nan=False), strict=True)
-        except ValidationError as error:
-            problem = error.errors()[0]["msg"]
-            raise BenchError(f"prerequisite '{need.name}': field '{key}' cannot be {value!r}: {problem}") from error
-        except (TypeError, ValueError) as error:
-            raise BenchError(f"prerequisite '{need.name}': field '{key}' must be plain JSON: {error}") from error
+        checked[key] = known[key].read(value, f"prerequisite '{need.name}': field '{key}'")
     return kind(**checked)
 
 

@@ -36,6 +36,27 @@ def on_features(select: Chosen) -> Chosen:
     return select
 
 
+def deterministic(select: Chosen) -> Chosen:
+    """Mark a selection as one that draws nothing: it picks the same images for every seed, as far as its features are the same.
+
+    Example:
+        >>> import torch
+        >>> from bench import deterministic
+        >>> @deterministic
+        ... def first_ones(features, labels, slots, generator):
+        ...     return torch.stack([torch.nonzero(labels == label)[0, 0] for label in slots])
+        >>> first_ones(None, torch.tensor([1, 0, 1, 0]), torch.tensor([0, 1]), generator=None)
+        tensor([1, 0])
+    """
+    select.deterministic = True  # type: ignore[attr-defined]
+    return select
+
+
+def is_deterministic(select: object) -> bool:
+    """Tell whether a selection promises the same images for every seed."""
+    return bool(getattr(select, "deterministic", False))
+
+
 def uses_features(select: object) -> bool:
     """Tell whether a selection looks at features, which must then be built before."""
     return bool(getattr(select, "uses_features", False))
@@ -58,7 +79,7 @@ def checked(chosen: Tensor, labels: Tensor, slots: Tensor) -> Tensor:
 
 def feature_seed(seed: int, feature_seeds: int) -> int:
     """Return which feature network a distillation seed looks through."""
-    return seed % max(1, feature_seeds)
+    return seed % feature_seeds
 
 
 def features_need(seed: int) -> Need:

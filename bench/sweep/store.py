@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from ..errors import BenchError
+from ..errors import BenchError, UnwritableError
 from ..files import write_text
 from ..record import Record
 from ..registry import PARAMETERIZATIONS
@@ -56,6 +57,7 @@ class Store:
 
         Raises:
             BenchError: the out folder cannot be written.
+            UnwritableError: there is no room in it.
         """
         try:
             for folder in (self.records, self.out / "sets", self.out / "logs", self.pictures, self.prerequisites):
@@ -64,7 +66,8 @@ class Store:
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise BenchError(f"the out folder '{self.out}' cannot be written: {error.strerror}; choose another with --out") from error
+            kind = UnwritableError if error.errno in (errno.ENOSPC, errno.EDQUOT) else BenchError  # a full disk is nobody's wrong input
+            raise kind(f"the out folder '{self.out}' cannot be written: {error.strerror}; choose another with --out") from error
 
     @contextmanager
     def claim(self, key: str) -> Iterator[None]:

@@ -202,13 +202,13 @@ def test_noise_has_unit_norm_at_the_size_it_is_stored(digits):
 
 @pytest.mark.parametrize("patches", ["16", "16x", "sixteen", "0x6"])
 def test_a_patch_grid_that_cannot_be_read_is_one_sentence(patches):
-    with pytest.raises(BenchError, match="mosaic.patches is .*; write width x height"):
+    with pytest.raises(BenchError, match="field 'patches' cannot be .*: write width x height"):
         plan("random", DIGITS, "1", {"form": "mosaic", "patches": patches})
 
 
 @pytest.mark.parametrize("overlap", ["1", "-0.1x0.5", "half", "0.5x"])
 def test_an_overlap_that_cannot_be_read_is_one_sentence(overlap):
-    with pytest.raises(BenchError, match="poster.overlap is .*; write shares"):
+    with pytest.raises(BenchError, match="field 'overlap' cannot be .*: write shares"):
         plan("podd", DIGITS, "1", {"overlap": overlap, "order": "identity"})
 
 

@@ -57,11 +57,21 @@ def build_network(name: str, spec: Spec) -> nn.Module:
     """Build a network by name (``convnet-d3-w128``) for a data set, without drawing any random number.
 
     Raises:
-        BenchError: the name is not one the suite knows.
+        BenchError: the name is not one the suite knows, or the images of the data set are too small for it.
+    """
+    family, match = check_network_name(name)
+    with torch.device("meta"):
+        return family.builder(match, spec)
+
+
+def check_network_name(name: str) -> tuple[Family, re.Match[str]]:
+    """Return the family that answers to a name, and the match of its pattern.
+
+    Raises:
+        BenchError: none does.
     """
     for pattern, family in FAMILIES.items():
         if (match := pattern.fullmatch(name)) is not None:
-            with torch.device("meta"):
-                return family.builder(match, spec)
+            return family, match
     known = " or ".join(family.names for family in FAMILIES.values())
     raise BenchError(f"unknown network '{name}'; networks are called {known}")

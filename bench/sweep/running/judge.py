@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ...distilled import read_manifest
 from ...errors import RejectedSet
 from ...judge import judge_folder, judge_full_data, write_pictures
 from ...nn.convnet import library
 from ...record import Cell, Record, mean
 from .environment import peak_memory_mb
 from .opening import Opened, device_name, open_cell
+from .plugin_files import surroundings_of
 from .stage import Payload, Report
 
 
@@ -44,7 +46,7 @@ def judge_stage(payload: Payload, report: Report) -> dict[str, Any]:
     record.seconds = {"distil": 0.0, **payload.seconds, "judge": seconds}
     record.peak_memory_mb = peak_memory_mb()
     record.environment = {
-        **payload.environment,
+        **surroundings_of(opened.cell, payload.environment, _decoders(payload, opened)),
         "device": device_name(opened.device),
         "kernels": kernels(payload.device),
         "precision": "float32",
@@ -52,6 +54,11 @@ def judge_stage(payload: Payload, report: Report) -> dict[str, Any]:
     }
     opened.store.write(record)
     return {"seconds": seconds, "accuracy": mean(record.scores["final"]["test"])}
+
+
+def _decoders(payload: Payload, opened: Opened) -> tuple[str, ...]:
+    """Return which parameterizations the cell's set needs."""
+    return (read_manifest(opened.store.set_folder(payload.distil_key))["parameterization"],) if payload.distil_key else ()
 
 
 def kernels(device: str) -> str:
@@ -80,7 +87,8 @@ def _judge_distilled(record: Record, opened: Opened, report: Report) -> None:
     )
     record.audit, record.scores, record.training = judgement.audit, judgement.scores, judgement.training
     record.cell.notes = [*cell.notes, *judgement.notes]
-    written = write_pictures(judgement.distilled, judgement.space, store.pictures, picture_stem(cell, record.key))
+    stem, title = picture_stem(cell, record.key), picture_title(cell, mean(record.scores["final"]["test"]))
+    written = write_pictures(judgement.distilled, judgement.space, store.pictures, stem, title)
     record.pictures = [f"pictures/{Path(path).name}" for path in written]
 
 
@@ -91,7 +99,6 @@ def _judge_full_data(record: Record, opened: Opened, report: Report) -> None:
         opened.protocol,
         cell.seed,
         opened.store.prerequisites,
-        effort=cell.effort,
         device=opened.device,
         on_progress=lambda done, total: report(done, total, {}),
     )
@@ -103,3 +110,9 @@ def picture_stem(cell: Cell, key: str) -> str:
     """Return the file name of a cell's pictures, readable and free of brackets."""
     text = f"{cell.dataset}-{cell.label}-{cell.budget['requested']}-seed{cell.seed}"
     return f"{re.sub(r'[^A-Za-z0-9._=-]+', '_', text)[:100]}-{key[:8]}"
+
+
+def picture_title(cell: Cell, accuracy: float) -> str:
+    """Return what stands on top of a cell's pictures."""
+    budget = f"{cell.budget['ipc']:.4g} IPC ({cell.budget['pixels']:,} px)"
+    return f"{cell.label} on {cell.dataset}, {budget}, seed {cell.seed}: {100 * accuracy:.1f} %"

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import METHODS, Resolution, Spec
+from bench import METHODS, Dataset, Resolution, Spec, Split
+from bench.judge.protocol import get_protocol
+from bench.nn.networks import build_network, flops_per_image
 from bench.record import Record
-from bench.sweep.planning.estimate import Estimate, Estimator, measure_flop_rate, readable, summary, total_seconds
+from bench.sweep.planning import estimate
+from bench.sweep.planning.estimate import Estimate, Estimator, judge_flops, measure_flop_rate, packed, readable, summary
 from bench.sweep.planning.plan import Plan, PlannedCell
 from bench.sweep.store import Store
 
@@ -35,8 +38,8 @@ def record(planned: PlannedCell, distil: float, judge: float, device: str = "cpu
 def test_earlier_records_scale_with_the_outer_steps(make_long: Callable[..., Plan], tmp_path: Path) -> None:
     short = record(make_long(effort=0.01).cells[0], distil=2.0, judge=3.0)
     plan = make_long()
-    estimate = Estimator(plan, [short], Store(tmp_path), "cpu")(plan.cells[0])
-    assert estimate == Estimate(distil=200.0, judge=3.0, source="records")
+    found = Estimator(plan, [short], Store(tmp_path), "cpu")(plan.cells[0])
+    assert found == Estimate(distil=200.0, judge=3.0, source="records")
 
 
 def test_records_of_another_device_tell_nothing(make_long: Callable[..., Plan], tmp_path: Path) -> None:
@@ -67,18 +70,38 @@ def test_the_speed_probe_measures_something_believable() -> None:
     assert 1e6 < measure_flop_rate(spec, torch.device("cpu")) < 1e15
 
 
-def test_a_run_takes_at_least_its_longest_cell() -> None:
-    estimates = [Estimate(100.0, 0.0, "records"), Estimate(10.0, 0.0, "records")]
-    assert total_seconds(estimates, 2) == 100.0
-    assert total_seconds([Estimate(50.0, 5.0, "records")] * 4, 2) == 110.0
+@pytest.mark.parametrize(
+    ("seconds", "jobs", "time"),
+    [([], 2, 0.0), ([100, 10], 2, 100.0), ([55] * 4, 2, 110.0), ([90, 90, 90], 2, 180.0), ([3, 3, 2, 2, 2], 2, 7.0), ([1, 1], 5, 1.0)],
+)
+def test_cells_are_packed_as_a_run_packs_them(seconds: list[float], jobs: int, time: float) -> None:
+    """Three cells of 90 days take 180 days with two jobs, not 135."""
+    assert packed(seconds, jobs) == time
+    assert packed(reversed(seconds), jobs) == time
+
+
+def test_an_estimate_is_a_range_and_counting_knows_less_than_records() -> None:
+    assert Estimate(60.0, 40.0, "records").bounds == (75.0, 150.0)
+    assert Estimate(60.0, 40.0, "arithmetic").bounds == (50.0, 300.0)
+    assert Estimate(None, None, "unknown").bounds == (0.0, 0.0)
+
+
+def test_the_probe_takes_the_fastest_of_its_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine may be busy for a moment."""
+    spec = Spec("probe", 10, (1, 8, 8), tuple("0123456789"))
+    rates = iter([10.0, 40.0, 20.0, 5.0, 5.0, 5.0])
+    monkeypatch.setattr(estimate, "_passes_per_second", lambda *_: next(rates))
+    measured = measure_flop_rate(spec, torch.device("cpu"))
+    rates = iter([40.0] * 6)
+    assert measured == measure_flop_rate(spec, torch.device("cpu"))
 
 
 def test_the_summary_says_what_it_knows_and_what_not() -> None:
     known, guessed, unknown = Estimate(60.0, 60.0, "records"), Estimate(86400.0 * 5, None, "arithmetic"), Estimate(None, None, "unknown")
     assert summary({}, 2) == "estimate: nothing to run"
-    assert summary({"a": known}, 2) == "estimate: 1 cell to run, about 2.0 min with 2 jobs (1 from earlier records)"
+    assert summary({"a": known}, 2) == "estimate: 1 cell to run, 1.5 min to 3.0 min with 2 jobs (1 from earlier records)"
     text = summary({"a": known, "b": guessed, "c": unknown}, 1)
-    assert "about 5.0 days with 1 job" in text
+    assert "2.5 days to 15 days with 1 job" in text
     assert "1 unknown and left out" in text
     assert "judging of 2 left out" in text
 
@@ -91,12 +114,7 @@ def test_times_are_readable(seconds: float, text: str) -> None:
     assert readable(seconds) == text
 
 
-def test_judging_is_counted_where_no_record_tells_its_time():
-    from bench import Dataset, Spec, Split
-    from bench.judge.protocol import get_protocol
-    from bench.nn.networks import build_network, flops_per_image
-    from bench.sweep.planning.estimate import judge_flops
-
+def test_judging_is_counted_where_no_record_tells_its_time() -> None:
     spec = Spec("counted", 10, (1, 8, 8), tuple("0123456789"))
     train = Split(torch.zeros(50, 1, 8, 8, dtype=torch.uint8), torch.zeros(50, dtype=torch.int64))
     dataset = Dataset(spec, train, test=lambda: pytest.fail("the plan opened the test split"), val=train)

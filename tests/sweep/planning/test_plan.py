@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from bench import METHODS, BenchError, Resolution, registry
-from bench.data import load_dataset
+from bench import METHODS, BenchError, BudgetRequest, Dataset, Resolution, Spec, Split, Task, load_dataset, registry
+from bench.judge.protocol import get_protocol
+from bench.keys import digest
 from bench.method import scaled_steps
 from bench.prerequisite_store import PrerequisiteStore
-from bench.record import Record
+from bench.record import SCHEMA, Record
 from bench.report.marks import marks_of
 from bench.report.sections import build_sections
 from bench.sweep.planning import planner as planning
@@ -91,6 +93,16 @@ def test_outer_steps_are_scaled_as_a_task_scales_them() -> None:
     assert scaled_steps(0, 0.5) == 0
 
 
+def test_half_an_outer_step_is_a_whole_one_in_the_plan_and_in_the_task(make: Callable[..., Plan]) -> None:
+    """7.5 steps are 8, everywhere alike; and what remains of an effort near zero is one step."""
+    (planned,) = make(methods=("toy_mean[steps=100]",), effort=0.075).cells
+    budget = BudgetRequest.parse("1").resolve(2, 8, 8)
+    images = Split(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]))
+    task = Task(Spec("toy", 2, (1, 8, 8), ("a", "b")), images, budget, 0, "key", lambda name: pytest.fail(name), effort=0.075)
+    assert planned.cell.outer_steps == task.steps(100) == scaled_steps(100, 0.075) == 8
+    assert scaled_steps(1, 1e-12) == 1
+
+
 def test_equal_cells_are_one_with_several_names(make: Callable[..., Plan]) -> None:
     (planned,) = make(methods=("toy_mean[take=5]", "toy_mean", "toy_mean[steps=4]")).cells
     assert planned.cell.variant == "take=5"
@@ -113,6 +125,54 @@ def test_references_and_the_full_data_line_come_with_every_sweep(make: Callable[
     # Who asks for a reference form by name gets the reference.
     plan = make(no_reference=False, methods=("toy_mean[take=1]",))
     assert [p.cell.kind for p in plan.cells] == ["reference", "full_data"]
+
+
+def test_the_full_data_line_is_trained_in_full_or_left_out(make: Callable[..., Plan]) -> None:
+    def lines(plan: Plan) -> list[PlannedCell]:
+        return [planned for planned in plan.cells if planned.cell.kind == "full_data"]
+
+    (usual,), (longer,) = lines(make(no_reference=False)), lines(make(no_reference=False, effort=2.0))
+    assert (usual.cell.effort, longer.key) == (1.0, usual.key)
+    assert make(no_reference=False).left_out == ()
+    short = make(no_reference=False, effort=0.5)
+    assert lines(short) == []
+    assert short.left_out == ("no full-data line at effort 0.5: it is trained in full or not at all; run with --effort 1 to have it",)
+    assert make(effort=0.5).left_out == ()
+
+
+@pytest.fixture
+def full_data(make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> Callable[..., PlannedCell]:
+    """Return a function that plans the full-data line beside one cell of the toy."""
+    for name in METHODS:
+        monkeypatch.setattr(METHODS[name], "reference_forms", ())
+    return lambda **changes: make(no_reference=False, **changes).cells[-1]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"seeds": (1,)}, {"split": "paper"}, {"protocol": "common-v1"}, {"students": 2}, {"network": "convnet-d1-w4"}]
+)
+def test_what_can_change_the_full_data_line_changes_its_key(full_data: Callable[..., PlannedCell], changes: dict[str, object]) -> None:
+    assert full_data(**changes).key != full_data().key
+
+
+def test_other_data_have_another_full_data_line(full_data: Callable[..., PlannedCell], monkeypatch: pytest.MonkeyPatch) -> None:
+    before = full_data().key
+    monkeypatch.setattr(Dataset, "fingerprint", lambda self: "of other images")
+    assert full_data().key != before
+
+
+@pytest.mark.parametrize(
+    "changes", [{"budgets": ("2",)}, {"methods": ("toy_mean[take=2]",)}, {"seeds": (0, 1)}, {"jobs": 3}, {"timeout": 9.0}, {"effort": 2.0}]
+)
+def test_what_cannot_change_the_full_data_line_is_not_in_its_key(full_data: Callable[..., PlannedCell], changes: dict[str, object]) -> None:
+    assert full_data(**changes).key == full_data().key
+
+
+def test_the_key_of_the_full_data_line_tells_a_shortened_one_apart(full_data: Callable[..., PlannedCell]) -> None:
+    """Records of lines that were shortened by ``--effort`` lie in some folders still, and must not pass for whole ones."""
+    planned = full_data()
+    cell, protocol = planned.cell, get_protocol("native-v1", 1)
+    assert planned.key == digest([SCHEMA, "full-data", cell.data_hash, "dev", protocol.hash, 0, 1.0])
 
 
 def test_a_refusal_is_a_cell_and_nothing_but_refusals_is_an_error(make: Callable[..., Plan]) -> None:

@@ -28,7 +28,7 @@ def test_a_grid_is_the_product_of_its_axes() -> None:
 
 
 def test_a_list_in_a_grid_is_a_value() -> None:
-    assert parse("a[size=[[8,8]]]") == [("a", "size=[8,8]", {"size": [8, 8]})]
+    assert parse("a[size=[[8,8]]]") == [("a", "size=[[8,8]]", {"size": [8, 8]})]
 
 
 def test_values_follow_the_rules_of_yaml() -> None:
