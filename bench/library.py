@@ -5,6 +5,7 @@ Free of torch until a function needs it, so that the command line answers at onc
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 import warnings
 from bisect import bisect_left
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import BenchError, UnwritableError
 from .files import write_text
-from .record import Record, mean
+from .record import Record
+from .sweep.code_seen import code_seen, remember_code, stale_keys
 from .sweep.listener import SweepListener
 from .sweep.readers import default_out, from_keywords
 from .sweep.running.numerics import settled
@@ -140,6 +142,7 @@ class _Sweep:
         if self.dry_run:
             return self._result(plan, records, finished=True)
         write_text(self.store.out / "run.yaml", config_text(self.settings))
+        remember_code(self.store, [planned.cell for planned in plan.cells])
         for record in renamed:
             self.store.write(record)
         pool: Callable[[], Executor] = lambda: executor or run.make_pool(slots, self.settings.timeout, devices)  # noqa: E731
@@ -220,7 +223,7 @@ def write_report(store: Store, said: Sequence[str] = ()) -> tuple[list[Path], li
 
     records, fresh = store.read_all()
     try:
-        return render(list(records.values()), store.out, [*said, *fresh]), fresh
+        return render(list(records.values()), store.out, [*said, *fresh], stale_keys(records, code_seen(store))), fresh
     except OSError as error:
         raise UnwritableError(
             f"the report cannot be written into '{store.out}': {error.strerror}; make room there, then give the command report"
@@ -320,44 +323,6 @@ def _pixels_of(folder: Path, dataset: Dataset) -> int:
     return bisect_left(range(least, most + 1), True, key=fits) + least
 
 
-#: Columns of ``load_records`` and where a record has them.
-_COLUMNS: dict[str, Callable[[Record], Any]] = {
-    "dataset": lambda r: r.cell.dataset,
-    "split": lambda r: r.cell.split,
-    "protocol": lambda r: r.cell.protocol.get("name"),
-    "kind": lambda r: r.cell.kind,
-    "method": lambda r: r.cell.method,
-    "variant": lambda r: r.cell.variant,
-    "budget": lambda r: r.cell.budget.get("requested"),
-    "budget_ipc": lambda r: r.cell.budget.get("ipc"),
-    "budget_px": lambda r: r.cell.budget.get("pixels"),
-    "used_px": lambda r: r.audit.get("pixels"),
-    "seed": lambda r: r.cell.seed,
-    "status": lambda r: r.status,
-    "reason": lambda r: r.reason,
-    "accuracy": lambda r: _final(r, "test"),
-    "val_accuracy": lambda r: _final(r, "val"),
-    "n_students": lambda r: len(r.scores.get("final", {}).get("test", [])),
-    "network": lambda r: r.training.get("network"),
-    "effort": lambda r: r.cell.effort,
-    "outer_steps": lambda r: r.cell.outer_steps,
-    "adapted": lambda r: r.cell.adapted,
-    "external": lambda r: r.cell.external,
-    "tuned": lambda r: r.cell.tuned,
-    "distill_seconds": lambda r: r.distil.get("seconds"),
-    "judge_seconds": lambda r: r.seconds.get("judge"),
-    "device": lambda r: r.environment.get("device"),
-    "started": lambda r: r.started,
-    "key": lambda r: r.key,
-    "distil_key": lambda r: r.distil_key,
-}
-
-
-def _final(record: Record, split: str) -> float | None:
-    scores = record.scores.get("final", {}).get(split)
-    return mean(scores) if scores else None
-
-
 def load_records(folder: Path | str) -> pandas.DataFrame:
     """Return the records of a folder, one row each; what a record does not have is missing in its row.
 
@@ -366,12 +331,12 @@ def load_records(folder: Path | str) -> pandas.DataFrame:
     Raises:
         BenchError: the folder is not there.
     """
-    import pandas
+    from .report.frame import SCORES, record_frame, score_frame
 
     if not Path(folder).is_dir():
         raise BenchError(f"the out folder '{folder}' is not there; name the folder of an earlier run")
     records, corrupt = Store(Path(folder)).read_all(set_aside=False)
     for warning in corrupt:
         warnings.warn(warning, stacklevel=2)
-    rows = [{name: read(record) for name, read in _COLUMNS.items()} for record in records.values()]
-    return pandas.DataFrame(rows, columns=list(_COLUMNS))
+    frame = record_frame(score_frame(records.values()))
+    return frame.loc[:, [*itertools.takewhile(lambda name: name != "protocol_hash", frame), *SCORES]].reset_index(drop=True)

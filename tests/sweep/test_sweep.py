@@ -120,9 +120,12 @@ def test_a_changed_constant_is_stale_and_a_changed_comment_is_not(sweep: Sweep, 
     stale = sweep(plugin=plugin)
     assert "1 stale" in stale.out
     assert stale.record == first
+    leaderboard = stale.store.out / "leaderboard.md"
+    assert "(stale)" in leaderboard.read_text()
     again = sweep("--rerun", "stale", plugin=plugin)
     assert again.record.key == first.key
     assert again.record.cell.code_hash != first.cell.code_hash
+    assert "(stale)" not in leaderboard.read_text()
     assert "stale" not in sweep(plugin=plugin).out
 
 

@@ -16,7 +16,7 @@ from bench.method import scaled_steps
 from bench.prerequisite_store import PrerequisiteStore
 from bench.record import SCHEMA, Record
 from bench.report.marks import marks_of
-from bench.report.rows import Row
+from bench.report.sections import build_sections
 from bench.sweep.planning import planner as planning
 from bench.sweep.planning.history import attach
 from bench.sweep.planning.overrides import with_overrides
@@ -60,9 +60,8 @@ def test_every_cell_on_an_unofficial_copy_says_so(make: Callable[..., Plan], mon
     assert {planned.cell.kind for planned in copied.cells} == {"contestant", "reference", "full_data"}
 
     def marked(planned: PlannedCell) -> bool:
-        cell = planned.cell
-        record = Record(planned.key, planned.distil_key, "failed", cell)
-        return "∥" in marks_of(Row(cell.kind, cell.method, cell.variant, (record,)))
+        (section,) = build_sections([Record(planned.key, planned.distil_key, "failed", planned.cell)])
+        return all("∥" in marks_of(row) for row in section.everything)
 
     assert not any(map(marked, official.cells))
     assert all(map(marked, copied.cells))
