@@ -69,6 +69,18 @@ def test_the_speed_probe_measures_something_believable() -> None:
     assert 1e6 < measure_flop_rate(spec, torch.device("cpu")) < 1e15
 
 
+def test_the_speed_probe_counts_passes_in_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter of a second each: four a second, also where the time allows only part of one."""
+    clock = [10.0]
+
+    def one_pass() -> None:
+        clock[0] += 0.25
+
+    monkeypatch.setattr(estimate.time, "perf_counter", lambda: clock[0])
+    assert estimate._passes_per_second(one_pass, 0.5) == 4.0
+    assert estimate._passes_per_second(one_pass, 0.1) == 4.0
+
+
 @pytest.mark.parametrize(
     ("seconds", "jobs", "time"),
     [([], 2, 0.0), ([100, 10], 2, 100.0), ([55] * 4, 2, 110.0), ([90, 90, 90], 2, 180.0), ([3, 3, 2, 2, 2], 2, 7.0), ([1, 1], 5, 1.0)],

@@ -9,7 +9,7 @@ import pytest
 import torch
 from made_sets import make_set
 
-from bench import METHODS, BenchError, BudgetRequest, Dataset, Resolution, Spec, Split, Task, load_dataset, registry
+from bench import METHODS, BenchError, BudgetRequest, DataOptions, Dataset, Resolution, Spec, Split, Task, load_dataset, registry
 from bench.judge.protocol import get_protocol
 from bench.keys import digest
 from bench.method import scaled_steps
@@ -50,6 +50,26 @@ def test_the_key_of_a_cell_does_not_depend_on_the_others(make: Callable[..., Pla
 )
 def test_what_can_change_a_set_changes_its_key(make: Callable[..., Plan], changes: dict[str, object]) -> None:
     assert make().cells[0].distil_key != make(**changes).cells[0].distil_key
+
+
+@pytest.mark.parametrize(
+    ("download", "offline", "allowed"), [(True, False, True), (True, True, False), (False, False, False), (False, True, False)]
+)
+def test_nothing_is_fetched_offline_or_while_only_planning(
+    make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, download: bool, offline: bool, allowed: bool
+) -> None:
+    make()  # registers the toy
+    seen = []
+
+    def watching(name: str, split: str, options: DataOptions) -> Dataset:
+        seen.append(options.download)
+        return load_dataset(name, split, options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(planning, "load_dataset", watching)
+    options = {"methods": ("toy_mean",), "datasets": ("toy",), "budgets": ("1",), "offline": offline, "no_reference": True}
+    plan = Planner(merge(options, None), PrerequisiteStore(tmp_path), download=download).plan()
+    assert seen == [allowed]
+    assert not plan.options.download  # the stages find what the plan has found
 
 
 def test_every_cell_on_an_unofficial_copy_says_so(make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
