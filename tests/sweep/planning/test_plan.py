@@ -483,6 +483,9 @@ def test_the_size_of_a_run_is_that_of_all_its_axes_together(tmp_path: Path, axis
         check({})
         with pytest.raises(BenchError, match="this run asks for 12 cells"):
             check({axis: (*options[axis], longer[axis])})
+        references = sum(len(METHODS[name].reference_forms) for name in METHODS)
+        with pytest.raises(BenchError, match=f"this run asks for {(2 + references) * 4} cells"):
+            Planner(merge(options, None), PrerequisiteStore(tmp_path)).check()
 
 
 @pytest.mark.parametrize("methods", [("podd",), ("podd", "rat_bptt[form=tiles]")])
