@@ -34,11 +34,11 @@ def test_an_outlier_inflates_the_running_norm_less_when_corrected():
 
 
 def test_a_norm_below_the_threshold_is_left_alone_and_moves_the_running_norm_by_a_tenth():
-    """2·(0.9·1 + 0.1·1.9) is above 1.9 by either rule, so that nothing is clipped."""
+    """2·2 and 2·(0.9·2 + 0.1·3.8) are above 3.8, so that nothing is clipped by either rule."""
     for mode in ("corrected", "official"):
         clip = NormClip(mode)
-        assert [clip.factor(1.0), clip.factor(1.9)] == [1.0, 1.0]
-        assert clip.running == pytest.approx(0.9 * 1.0 + 0.1 * 1.9)
+        assert [clip.factor(2.0), clip.factor(3.8)] == [1.0, 1.0]
+        assert clip.running == pytest.approx(0.9 * 2.0 + 0.1 * 3.8)
 
 
 def test_a_first_gradient_of_zero_does_not_stop_all_that_follow():

@@ -14,7 +14,7 @@ from bench.judge.protocol import get_protocol
 from bench.nn.networks import build_network, flops_per_image
 from bench.record import Record
 from bench.sweep.planning import estimate
-from bench.sweep.planning.estimate import Estimate, Estimator, judge_flops, measure_flop_rate, packed, readable, summary
+from bench.sweep.planning.estimate import Estimate, Estimator, full_data_flops, judge_flops, measure_flop_rate, packed, readable, summary
 from bench.sweep.planning.plan import Plan, PlannedCell
 from bench.sweep.store import Store
 
@@ -154,6 +154,8 @@ def estimated(make: Callable[..., Plan], tmp_path: Path) -> Callable[..., Estima
 def test_the_nearest_budget_tells_most(estimated: Callable[..., Estimate]) -> None:
     near, far = ({"budgets": ("3",)}, 30.0, 3.0), ({"budgets": ("9",)}, 90.0, 9.0)
     assert estimated(near, far) == estimated(far, near) == Estimate(30.0, 3.0, "records")
+    nearer, smaller = ({"budgets": ("2.2",)}, 22.0, 2.2), ({"budgets": ("1",)}, 10.0, 1.0)
+    assert estimated(nearer, smaller) == estimated(smaller, nearer) == Estimate(22.0, 2.2, "records")
 
 
 def test_the_same_hyper_parameters_tell_more_than_the_same_budget(estimated: Callable[..., Estimate]) -> None:
@@ -207,3 +209,24 @@ def test_the_first_device_s_records_tell_of_all_gpus(make_long: Callable[..., Pl
     plan = make_long()
     known = record(plan.cells[0], 7.0, 1.0, device="cuda (a GPU)")
     assert Estimator(plan, [known], Store(tmp_path), "cuda:0")(plan.cells[0]) == Estimate(7.0, 1.0, "records")
+
+
+def test_the_full_data_line_is_counted_where_no_record_tells_its_time(make: Callable[..., Plan], tmp_path: Path) -> None:
+    """Three passes for every example presented: of forty images, the least that a line presents."""
+    plan = make(no_reference=False, methods=("toy_mean",))
+    (planned,) = (planned for planned in plan.cells if planned.cell.kind == "full_data")
+    forward_pass = flops_per_image(build_network(planned.cell.network, plan.datasets["toy"].spec), plan.datasets["toy"].spec)
+    assert 40 * plan.protocol.full_data.epochs < plan.protocol.full_data.least_examples
+    expected = 3 * forward_pass * plan.protocol.full_data.least_examples
+    assert full_data_flops(plan.datasets["toy"], plan.protocol) == expected
+    estimator = Estimator(plan, [], Store(tmp_path), "cpu")
+    estimator._rates["toy"] = 1e6
+    assert estimator(planned) == Estimate(0.0, expected / 1e6, "arithmetic")
+    known = record(planned, 0.0, 9.0)
+    assert Estimator(plan, [known], Store(tmp_path), "cpu")(planned) == Estimate(0.0, 9.0, "records")
+    # A line of another protocol and a contestant of this one took another time.
+    known.cell = replace(known.cell, protocol={"hash": "another"})
+    for other in (known, record(plan.cells[0], 0.0, 9.0)):
+        estimator = Estimator(plan, [other], Store(tmp_path), "cpu")
+        estimator._rates["toy"] = 1e6
+        assert estimator(planned).source == "arithmetic"

@@ -18,6 +18,7 @@ from bench.record import SCHEMA, Record
 from bench.report.marks import marks_of
 from bench.report.sections import build_sections
 from bench.sweep.planning import planner as planning
+from bench.sweep.planning import requests
 from bench.sweep.planning.history import attach
 from bench.sweep.planning.overrides import with_overrides
 from bench.sweep.planning.plan import Plan, PlannedCell
@@ -445,6 +446,13 @@ def test_network_is_that_of_every_row(tmp_path: Path) -> None:
     assert {planned.cell.fields["network"] for planned in plan.cells if planned.cell.kind != "full_data"} == {"convnet-d2-w8"}
 
 
+def test_a_network_in_brackets_is_distilled_for_and_judged_by_that_of_the_run(tmp_path: Path) -> None:
+    methods = ("rat_bptt[network=convnet-d2-w4]",)
+    options = {"methods": methods, "budgets": ("1",), "seeds": (0,), "network": "convnet-d2-w8", "no_reference": True}
+    (planned,) = Planner(merge(options, None), PrerequisiteStore(tmp_path)).plan().cells
+    assert (planned.cell.fields["network"], planned.cell.network) == ("convnet-d2-w4", "convnet-d2-w8")
+
+
 def test_an_override_holds_for_the_rows_that_have_its_field(tmp_path: Path) -> None:
     settings = merge({"methods": ("random",), "budgets": ("1",), "seeds": (0,), "set": {"random": {"tiles": 9, "student_lr": 0.5}}}, None)
     plan = Planner(settings, PrerequisiteStore(tmp_path)).plan()
@@ -452,6 +460,25 @@ def test_an_override_holds_for_the_rows_that_have_its_field(tmp_path: Path) -> N
         p.cell.fields["form"]: (p.cell.fields.get("tiles"), p.cell.fields["student_lr"]) for p in plan.cells if p.cell.kind != "full_data"
     }
     assert found == {"full": (None, 0.5), "tiles": (9, 0.5), "mosaic": (None, 0.5)}
+
+
+@pytest.mark.parametrize("axis", ["methods", "budgets", "seeds"])
+def test_the_size_of_a_run_is_that_of_all_its_axes_together(tmp_path: Path, axis: str) -> None:
+    """Two methods, two budgets and two seeds are eight cells, which a run of at most eight may have; a third of any is too much."""
+    options: dict[str, tuple[object, ...]] = {"methods": ("random", "podd"), "budgets": ("1", "2"), "seeds": (0, 1)}
+    longer = {"methods": "rat_bptt", "budgets": "3", "seeds": 2}
+
+    def check(changes: dict[str, tuple[object, ...]]) -> None:
+        Planner(merge({**options, **changes, "no_reference": True}, None), PrerequisiteStore(tmp_path)).check()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(requests, "MOST_CELLS", 8)
+        check({})
+        with pytest.raises(BenchError, match="this run asks for 12 cells"):
+            check({axis: (*options[axis], longer[axis])})
+        references = sum(len(METHODS[name].reference_forms) for name in METHODS)
+        with pytest.raises(BenchError, match=f"this run asks for {(2 + references) * 4} cells"):
+            Planner(merge(options, None), PrerequisiteStore(tmp_path)).check()
 
 
 @pytest.mark.parametrize("methods", [("podd",), ("podd", "rat_bptt[form=tiles]")])
