@@ -92,7 +92,7 @@ def _encode(figure: Figure, kind: str) -> bytes:
     # Dates and the version of the library would make equal pictures differ.
     metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": "ddbench"}}[kind]
     stream = io.BytesIO()
-    figure.savefig(stream, format=kind, dpi=200, metadata=metadata)
+    figure.savefig(stream, format=kind, dpi=160, metadata=metadata)
     return stream.getvalue()
 
 
