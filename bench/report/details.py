@@ -68,7 +68,7 @@ def _section(section: Section) -> list[str]:
 def _table(heading: str, columns: Mapping[str, Callable[[Any], str]], rows: Sequence[Any]) -> list[str]:
     """Write one table, without the rows that it has nothing to say of."""
     found = [
-        {"method": code(row.label), "budget": budget_name(row.budget_px, row.budget_ipc), **values}
+        {"method": code(row.label), "budget": budget_name(row.budget_px, row.budget_ipc).partition(" (")[0], **values}
         for row in rows
         if any((values := {name: write(row) for name, write in columns.items()}).values())
     ]

@@ -54,7 +54,7 @@ CELL: dict[str, Callable[[Record], Any]] = {
     "unofficial": lambda r: r.cell.unofficial,
     "notes": lambda r: tuple(r.cell.notes),
     "published": lambda r: tuple(one for one in r.cell.published if finite(one.get("accuracy"))),
-    "tensors": lambda r: r.distil.get("files", {}).get("tensors.safetensors", {}).get("sha256"),
+    "tensors": lambda r: _at(r.distil, "files", "tensors.safetensors", "sha256"),
     "environment": lambda r: r.environment,
     "log": lambda r: r.log,
     "pictures": lambda r: tuple(r.pictures),
@@ -115,12 +115,17 @@ def has_score(record: Record) -> bool:
 
 def accuracies(record: Record, *path: str) -> list[float]:
     """Return the single accuracies at ``path`` of a record's scores; empty if they are absent or not finite numbers."""
-    found: Any = record.scores
-    for name in path:
-        found = found.get(name) if isinstance(found, dict) else None
+    found = _at(record.scores, *path)
     values = found if isinstance(found, Sequence) and not isinstance(found, str) else [found]
     numbers = [finite(value) for value in values]
     return [] if None in numbers else [number for number in numbers if number is not None]
+
+
+def _at(found: Any, *path: str) -> Any:
+    """Return what lies at a path of nested JSON, or ``None``."""
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
 
 
 def finite(value: Any) -> float | None:

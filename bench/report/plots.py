@@ -92,7 +92,7 @@ def _encode(figure: Figure, kind: str) -> bytes:
     # Dates and the version of the library would make equal pictures differ.
     metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": "ddbench"}}[kind]
     stream = io.BytesIO()
-    figure.savefig(stream, format=kind, dpi=200, metadata=metadata)
+    figure.savefig(stream, format=kind, dpi=160, metadata=metadata)
     return stream.getvalue()
 
 
@@ -127,7 +127,7 @@ def _placed(scored: pandas.DataFrame) -> pandas.DataFrame:
     most = by_budget.nunique().max()
     span = max(used.max() / used.min(), 4.0)
     gap = min((high / low for low, high in zip(budgets, budgets[1:], strict=False)), default=span)
-    step = min(span**0.016, gap ** (0.6 / most))
+    step = min(span**0.025, gap ** (0.6 / most))
     place = by_budget.rank("dense") - (by_budget.transform("nunique") + 1) / 2
     effort = ["" if effort == 1 else f" (effort {plain(effort)})" for effort in scored.effort]
     return scored.assign(used=used, px=used * step**place, name=scored.label + effort)

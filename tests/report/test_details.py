@@ -28,7 +28,7 @@ def test_scores_show_gain_and_every_selection_rule():
     # differences 20, 20 and 23 points: deviation 1.732, standard error 1, t(2, 97.5 %) = 4.303
     assert ours == {
         "method": "`podd`",
-        "budget": "1 IPC (640 px)",
+        "budget": "1 IPC",
         "accuracy": "82.0 ± 5.0",
         "n": "3 × 2",
         "over random": "+21.0 ± 4.3",

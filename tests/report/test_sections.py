@@ -149,6 +149,13 @@ def test_a_name_made_for_an_old_recipe_never_hides_a_typed_one():
     assert sorted(row.accuracy for row in only(records).table_rows) == pytest.approx([0.5, 0.6, 0.7])
 
 
+def test_of_two_records_of_one_cell_and_seed_the_newer_one_counts():
+    # The versions of a method's parts are in its key, and not among its fields.
+    old, new = make_record(0.5), make_record(0.7, key="another", started="2026-02-01T00:00:00Z")
+    for records in ([old, new], [new, old]):
+        assert [(row.accuracy, row.n_distill) for row in only(records).table_rows] == [(pytest.approx(0.7), 1)]
+
+
 def test_another_version_of_a_method_is_another_row():
     old, new = seeds([0.5], method_version=1), seeds([0.7], method_version=2)
     new[0].started = "2026-02-01T00:00:00Z"
