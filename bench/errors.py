@@ -39,24 +39,52 @@ class RejectedSet(Exception):
     """
 
 
+_SHOWN = 60  # characters of a text, or parts of a list
+
+
 def one_line(text: str) -> str:
     """Return a text on one line, with escapes for what cannot be printed: it may quote anything."""
     joined = " ".join(filter(None, map(str.strip, text.splitlines())))
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in joined)
 
 
-def cut(text: str, most: int = 60) -> str:
+def cut(text: str, most: int = _SHOWN) -> str:
     """Return a text as a sentence shows it: not all of a long one."""
     return text if len(text) <= most else f"{text[:most]}..."
 
 
 def shorten(value: object) -> str:
-    """Return a value as a sentence shows it, in Python's notation."""
+    """Return a value as a sentence shows it, in Python's notation and not all of a long one."""
+    # A part of a list of a million numbers is cut before all of it becomes a text.
+    few = value[:_SHOWN] if isinstance(value, (str, list)) else value
     try:
-        text = repr(value)
+        text = repr(few)
     except (ValueError, RecursionError):  # Python writes out no number of some thousand digits
         text = f"a huge {type(value).__name__}"
     return cut(text)
+
+
+def in_words(complaint: str) -> str:
+    """Return what pydantic says of a value that does not fit, without its vocabulary: ``it should be a whole number``."""
+    for theirs, ours in _WORDS:
+        complaint = complaint.replace(theirs, ours)
+    return complaint[:1].lower() + complaint[1:]
+
+
+_WORDS = (
+    ("Value error, ", ""),
+    ("Input should", "it should"),
+    ("Tuple should", "it should"),
+    ("Invalid JSON", "it is no JSON"),
+    ("it should be a finite number", "it must be finite"),
+    ("a valid integer", "a whole number"),
+    ("a valid number", "a number"),
+    ("a valid string", "a text"),
+    ("a valid boolean", "true or false"),
+    ("a valid array", "a list"),
+    ("an object", "a JSON object"),
+    (" after validation", ""),
+)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

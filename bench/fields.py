@@ -11,7 +11,7 @@ from typing import Any, ClassVar, get_origin, get_type_hints
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from .errors import BenchError, shorten, unknown_name
+from .errors import BenchError, in_words, shorten, unknown_name
 from .yaml_text import read_yaml
 
 
@@ -116,25 +116,9 @@ def _listed(text: str) -> Any:
 
 
 def _sentence(error: ValidationError) -> str:
-    """Turn the complaints of pydantic into words that are not its own; a union has one for each of its types."""
-    said = []
-    for found in error.errors(include_url=False, include_context=False, include_input=False):
-        text = found["msg"].removeprefix("Value error, ").replace("Input should", "it should").replace("Tuple should", "it should")
-        for theirs, ours in _WORDS:
-            text = text.replace(theirs, ours)
-        said.append(text[:1].lower() + text[1:])
-    return " or ".join(dict.fromkeys(said))
-
-
-_WORDS = (
-    ("it should be a finite number", "it must be finite"),
-    ("a valid integer", "a whole number"),
-    ("a valid number", "a number"),
-    ("a valid string", "a text"),
-    ("a valid boolean", "true or false"),
-    ("a valid array", "a list"),
-    (" after validation", ""),
-)
+    """Return the complaints of pydantic in words; a union has one for each of its types."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return " or ".join(dict.fromkeys(in_words(each["msg"]) for each in found))
 
 
 def named_in(kind: str, *known: Iterable[str]) -> AfterValidator:

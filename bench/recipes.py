@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NotRequired
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from .errors import BenchError, cut, did_you_mean, shorten
+from .errors import BenchError, cut, did_you_mean, in_words, shorten
 from .yaml_text import read_yaml_file
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _read_published(entry: Mapping[str, Any], where: str) -> Reported:
         problem = error.errors()[0]
         place = ".".join(map(str, ("published", *problem["loc"])))
         raise BenchError(
-            f"{where}: {place} is wrong: {problem['msg']}; write it like {{accuracy: 53.2, spread: 0.7}}, in per cent"
+            f"{where}: {place} is wrong: {in_words(problem['msg'])}; write it like {{accuracy: 53.2, spread: 0.7}}, in per cent"
         ) from error
 
 

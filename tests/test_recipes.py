@@ -136,7 +136,7 @@ def test_no_file_is_no_rule(recipes: Any) -> None:
         ("- {when: {dataset: d}, published: {accuracy: 53}, source: x}", "needs a data set and one number"),
         ("- {when: {dataset: d, ipc: [1, 2]}, published: {accuracy: 53}, source: x}", "needs a data set and one number"),
         ("- {when: {dataset: d, ipc: 1}, published: {accuracy: 530}, source: x}", "published.accuracy is wrong.*53.2"),
-        ("- {when: {dataset: d, ipc: 1}, published: {spread: 1}, source: x}", "published.accuracy is wrong: Field required"),
+        ("- {when: {dataset: d, ipc: 1}, published: {spread: 1}, source: x}", "published.accuracy is wrong: field required"),
         ("- {when: {dataset: d, ipc: 1}, published: {accuracy: 53, by: me}, source: x}", "published.by is wrong"),
         ("- {when: {dataset: d, ipc: 1}, published: 53, source: x}", "published is wrong"),
         ("- {set: {}, source: x}\n- {set: {windw: 1}, source: x}", "rule 2: toy has no field 'windw'; did you mean 'window'"),
