@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import BenchError, UnwritableError
-from .files import write_text
 from .record import Record
 from .sweep.code_seen import code_seen, remember_code, stale_keys
 from .sweep.listener import SweepListener
@@ -141,7 +140,7 @@ class _Sweep:
         self.listener.planned(plan, estimates, slots)
         if self.dry_run:
             return self._result(plan, records, finished=True)
-        write_text(self.store.out / "run.yaml", config_text(self.settings))
+        self.store.keep_config(config_text(self.settings))
         remember_code(self.store, [planned.cell for planned in plan.cells])
         for record in renamed:
             self.store.write(record)
@@ -221,9 +220,11 @@ def write_report(store: Store, said: Sequence[str] = ()) -> tuple[list[Path], li
     """
     from .report import render
 
-    records, fresh = store.read_all()
     try:
-        return render(list(records.values()), store.out, [*said, *fresh], stale_keys(records, code_seen(store))), fresh
+        # Of two runners that end together, the last one renders the records of both.
+        with store.claim("report"):
+            records, fresh = store.read_all()
+            return render(list(records.values()), store.out, [*said, *fresh], stale_keys(records, code_seen(store))), fresh
     except OSError as error:
         raise UnwritableError(
             f"the report cannot be written into '{store.out}': {error.strerror}; make room there, then give the command report"

@@ -151,7 +151,14 @@ def make_jobs(plan: Plan, store: Store, settings: RunSettings, environment: dict
     base = Payload("", str(store.out.resolve()), str(plan.options.root), plugins=tuple(settings.plugin), environment=environment)
     cells, before = [], {}
     for planned in plan.pending():
-        payload = replace(base, key=planned.key, cell=planned.cell, distil_key=planned.distil_key, redistil=planned.redistil)
+        payload = replace(
+            base,
+            key=planned.key,
+            cell=planned.cell,
+            distil_key=planned.distil_key,
+            redistil=planned.redistil,
+            judged_at=planned.record.started if planned.record else "",
+        )
         if planned.distil_key == "" or (store.set_info(planned.distil_key) is not None and not planned.redistil):
             cells.append(Job(planned.key, ("judge",), payload))
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from .stage import Payload, Report
 
 
 def judge_stage(payload: Payload, report: Report) -> dict[str, Any]:
-    """Judge the set on disk (or the full data) and write the record.
+    """Judge the set on disk (or the full data) and write the record, unless another runner on the folder has done so meanwhile.
 
     Returns:
         ``seconds`` this stage took and ``accuracy``, the mean final test accuracy.
@@ -29,8 +30,18 @@ def judge_stage(payload: Payload, report: Report) -> dict[str, Any]:
         BenchError: the set on disk is not the one that was made.
         RejectedSet: the audit says so.
     """
-    started, started_at = time.monotonic(), time.strftime("%Y-%m-%dT%H:%M:%S")
     opened = open_cell(payload)
+    # Whoever makes the set anew holds the same claim, so it is read as a whole.
+    with opened.store.claim(payload.distil_key or payload.key):
+        found = None if payload.redistil else opened.store.read(payload.key)
+        if found is not None and found.status == "ok" and found.started != payload.judged_at:
+            sys.stdout.write("another runner has judged this cell meanwhile\n")
+            return {"seconds": 0.0, "accuracy": mean(found.scores["final"]["test"])}
+        return _judge(payload, opened, report)
+
+
+def _judge(payload: Payload, opened: Opened, report: Report) -> dict[str, Any]:
+    started, started_at = time.monotonic(), time.strftime("%Y-%m-%dT%H:%M:%S")
     record = Record(
         key=payload.key,
         distil_key=payload.distil_key,

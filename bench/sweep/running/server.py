@@ -65,9 +65,9 @@ class ForkServer:
             with _own_main_hidden():
                 process.start()
             return True
-        start = _Start(process)
         limit = self.silence * (1 if self.pid is not None and self.pid == self._answered else _FIRST_ANSWER)
         with _own_main_hidden():
+            start = _Start(process)
             over = start.wait(limit, stopping) or start.wait(_GRACE, _never)
             if not over:
                 self.end()
@@ -113,14 +113,14 @@ class _Start:
 
     def __init__(self, process: BaseProcess) -> None:
         """Start it."""
-        self._error: tuple[type[BaseException], str] | None = None
+        self._error: tuple[type[Exception], str] | None = None
         self._thread = threading.Thread(target=self._run, args=(process,), name="start a process", daemon=True)
         self._thread.start()
 
     def _run(self, process: BaseProcess) -> None:
         try:
             process.start()
-        except (OSError, EOFError) as error:
+        except Exception as error:
             # Not the error itself: its traceback would keep open what the child takes for a sign of life of this process.
             self._error = type(error), str(error)
 
@@ -136,14 +136,15 @@ class _Start:
 
         Raises:
             NoAnswer: the server died.
-            OSError: anything else.
+            OSError: the system has no room for another process.
+            RuntimeError: anything else.
         """
         if self._error is None:
             return
         kind, text = self._error
         if issubclass(kind, (EOFError, ConnectionError)):
             raise NoAnswer("died")
-        raise OSError(text)
+        raise OSError(text) if issubclass(kind, OSError) else RuntimeError(f"{kind.__name__}: {text}")
 
 
 @contextlib.contextmanager
