@@ -34,7 +34,7 @@ _SCHEMA = 1
 
 
 @with_config(STRICT)
-class Manifest(TypedDict):
+class BuiltManifest(TypedDict):
     """How a prerequisite was made, and what its files are."""
 
     schema: Annotated[int, Field(ge=_SCHEMA, le=_SCHEMA)]
@@ -49,7 +49,7 @@ class Manifest(TypedDict):
     files: Annotated[dict[str, Checksum], Field(min_length=1)]
 
 
-_MANIFEST_FILE: Schema[Manifest] = Schema(Manifest)
+_MANIFEST_FILE: Schema[BuiltManifest] = Schema(BuiltManifest)
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class PrerequisiteStore:
                     self.warnings.append(sentence)
         return None
 
-    def manifest(self, path: Path) -> Manifest:
+    def manifest(self, path: Path) -> BuiltManifest:
         """Return the manifest of a folder that ``find`` returned."""
         return _MANIFEST_FILE.read(read_text(path / MANIFEST))
 

@@ -17,7 +17,7 @@ from ..objective import Objective
 from ..parameterization import LabelKind, Parameterization, Role
 from ..prerequisite import Need
 from ..prerequisite_store import PrerequisiteStore, ensure
-from ..registry import FORMS, OBJECTIVES, PARAMETERIZATIONS, PREREQUISITES, Registry
+from ..registry import FORMS, OBJECTIVES, PARAMETERIZATIONS, Registry
 from ..seeding import stream
 from ..selection import checked, is_deterministic, uses_features
 from .checks import (
@@ -56,16 +56,14 @@ PREREQUISITE_CHECKS: list[Check[PartTrial]] = []
 PARAMETERIZATION_CHECKS: list[Check[type[Parameterization]]] = []
 
 
-def _check_says_what_it_is(kind: Any, registry: Registry[Any]) -> None:
-    name = getattr(kind, "name", None)
-    same = isinstance(name, str) and name in registry and registry[name] is kind
-    require(same, f"{kind.__name__} calls itself {name!r}, and is registered otherwise; use one name")
+def _check_says_what_it_is(kind: Any) -> None:
+    """Check what registering does not: a wrong name is refused there."""
     require(type(kind.version) is int, f"the version of {kind.__name__} is {kind.version!r}; use a whole number")
 
 
 @kept(FORM_CHECKS, "it says what it is")
 def _form_says_what_it_is(kind: type[Form]) -> None:
-    _check_says_what_it_is(kind, FORMS)
+    _check_says_what_it_is(kind)
 
 
 @kept(FORM_CHECKS, "its fields are frozen and described")
@@ -76,7 +74,7 @@ def _form_fields(kind: type[Form]) -> None:
 
 @kept(OBJECTIVE_CHECKS, "it says what it is")
 def _objective_says_what_it_is(kind: type[Objective]) -> None:
-    _check_says_what_it_is(kind, OBJECTIVES)
+    _check_says_what_it_is(kind)
     reference = getattr(kind, "reference", None)
     require(isinstance(reference, str) and bool(reference.strip()), f"{kind.__name__} has no reference; name the paper, or say 'none'")
 
@@ -133,7 +131,7 @@ def _selection_follows_its_generator(trial: PartTrial) -> None:
 
 @kept(PREREQUISITE_CHECKS, "it says what it is")
 def _prerequisite_says_what_it_is(trial: PartTrial) -> None:
-    _check_says_what_it_is(trial.part, PREREQUISITES)
+    _check_says_what_it_is(trial.part)
 
 
 @kept(PREREQUISITE_CHECKS, "its fields are frozen and described")
@@ -164,7 +162,7 @@ def _files(folder: Path) -> list[Path]:
 
 @kept(PARAMETERIZATION_CHECKS, "it says what it is")
 def _parameterization_says_what_it_is(kind: type[Parameterization]) -> None:
-    _check_says_what_it_is(kind, PARAMETERIZATIONS)
+    _check_says_what_it_is(kind)
     roles = getattr(kind, "roles", {})
     wrong = [name for name, role in roles.items() if role not in get_args(Role)]
     require(bool(roles), f"{kind.__name__} declares no roles; name every stored tensor: roles = {{'images': 'image'}}")
