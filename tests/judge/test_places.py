@@ -126,6 +126,15 @@ def test_a_table_in_a_helper_is_found_in_both_places(
         verdict(bars, tmp_path / "set", budget)
 
 
+def test_a_helper_that_is_imported_only_to_decode_is_found_in_both_places(
+    place: Place, tmp_path: Path, bars: Dataset, budget: Budget
+) -> None:
+    (tmp_path / "plugins" / "late_stash.py").write_text(f'"""Numbers."""\n{TABLE}\n')
+    place(HONEST.replace("# DECODE", "import late_stash"))
+    with pytest.raises(RejectedSet, match=r"late_stash holds (more than 128|a literal of 160) numbers"):
+        verdict(bars, tmp_path / "set", budget)
+
+
 def test_a_helper_without_program_text_is_refused_in_both_places(
     place: Place, tmp_path: Path, bars: Dataset, budget: Budget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
