@@ -76,7 +76,11 @@ class ForkServer:
             return False
         if not over:
             raise NoAnswer(f"was silent for {limit:g} s")
-        start.check()
+        try:
+            start.check()
+        except NoAnswer:
+            self.gone(self.pid)  # or the next start would ask the same one, which is dead but not yet known to be
+            raise
         self._answered = self.pid
         return True
 
