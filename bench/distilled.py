@@ -13,13 +13,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .data import Spec
-from .errors import RejectedSet
+from .errors import RejectedSet, shorten
 from .files import regular, replacing, write_text
 from .keys import plain, readable_json
 from .manifest import MANIFEST, SCHEMA, TENSORS, Coordinates, Manifest, read_manifest
 from .parameterization import Parameterization
 from .registry import PARAMETERIZATIONS
-from .schema import shorten
 from .train_recipe import TrainRecipe
 
 

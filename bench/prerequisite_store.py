@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 from filelock import FileLock
-from pydantic import Field, TypeAdapter, ValidationError, with_config
+from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
 from .errors import BenchError, RejectedSet, did_you_mean
+from .fields import hyperparameters
 from .files import Checksum, checksum, difference, make_way, read_text, set_aside
 from .guard import guarded
 from .keys import readable_json
@@ -34,7 +34,7 @@ _SCHEMA = 1
 
 
 @with_config(STRICT)
-class Manifest(TypedDict):
+class BuiltManifest(TypedDict):
     """How a prerequisite was made, and what its files are."""
 
     schema: Annotated[int, Field(ge=_SCHEMA, le=_SCHEMA)]
@@ -49,7 +49,7 @@ class Manifest(TypedDict):
     files: Annotated[dict[str, Checksum], Field(min_length=1)]
 
 
-_MANIFEST_FILE: Schema[Manifest] = Schema(Manifest)
+_MANIFEST_FILE: Schema[BuiltManifest] = Schema(BuiltManifest)
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class PrerequisiteStore:
                     self.warnings.append(sentence)
         return None
 
-    def manifest(self, path: Path) -> Manifest:
+    def manifest(self, path: Path) -> BuiltManifest:
         """Return the manifest of a folder that ``find`` returned."""
         return _MANIFEST_FILE.read(read_text(path / MANIFEST))
 
@@ -163,23 +163,15 @@ def resolve(need: Need) -> Prerequisite:
     """Return the builder that ``need`` asks for, its config checked against the builder's fields.
 
     Raises:
-        BenchError: unknown name, unknown field, or a value of the wrong type.
+        BenchError: unknown name, unknown field, or a value that does not fit it.
     """
     kind: type[Prerequisite] = PREREQUISITES[need.name]
-    hints, known = get_type_hints(kind), [item.name for item in fields(kind)]  # type: ignore[arg-type]
-    checked = {}
+    known, checked = hyperparameters(kind, f"prerequisite '{need.name}'"), {}  # type: ignore[arg-type]
     for key, value in need.config.items():
         if key not in known:
             hint = did_you_mean(str(key), known)
             raise BenchError(f"prerequisite '{need.name}' has no field '{key}'{hint} (fields: {', '.join(known) or 'none'})")
-        try:
-            # Through JSON, because a need travels as JSON, which has lists for tuples and may write 1.0 as 1.
-            checked[key] = TypeAdapter(hints[key]).validate_json(json.dumps(value, allow_nan=False), strict=True)
-        except ValidationError as error:
-            problem = error.errors()[0]["msg"]
-            raise BenchError(f"prerequisite '{need.name}': field '{key}' cannot be {value!r}: {problem}") from error
-        except (TypeError, ValueError) as error:
-            raise BenchError(f"prerequisite '{need.name}': field '{key}' must be plain JSON: {error}") from error
+        checked[key] = known[key].read(value, f"prerequisite '{need.name}': field '{key}'")
     return kind(**checked)
 
 

@@ -54,9 +54,11 @@ class Cell:
         adapted: how a whole-image method copes below one image per class, or empty.
         external: what is used from outside the training data, or empty.
         notes: sentences for the reader.
-        tuned: whether a recipe rule matched.
+        tuned: whether somebody tuned the recipe, here on val or whoever published it.
         tuning_trials: settings tried on val for the recipe.
         sources: where the recipe's values come from.
+        published: what the method reached elsewhere on this data set at this budget: ``accuracy`` and maybe ``spread``, in per
+            cent, and ``source``.
         reference: the paper of the method.
         outer_steps: outer steps that will be taken (effort included).
         network: the student network by which the set will be judged. Rows of different networks never share a ranking.
@@ -101,6 +103,7 @@ class Cell:
     tuned: bool = False
     tuning_trials: Count = 0
     sources: list[str] = field(default_factory=list)
+    published: list[dict[str, Any]] = field(default_factory=list)
     reference: str = ""
     outer_steps: Count = 0
     network: Line = ""

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import AfterValidator, ConfigDict, Field, GetPydanticSchema, TypeAdapter, ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError, from_json
 
+from .errors import in_words, shorten
+
 T = TypeVar("T")
 
-_SHOWN = 60  # characters of a wrong value that are shown
 _MOST = 10**18
 
 #: Of all files: nothing is converted, nothing unknown is passed over, no number is infinite.
@@ -109,20 +110,13 @@ def schema_of(text: str) -> int | None:
     return schema if type(schema) is int else None
 
 
-def shorten(value: Any) -> str:
-    """Return a value as a sentence shows it: on one line, and not all of a long one."""
-    # A part of a list of a million numbers is cut before all of it becomes a text.
-    text = repr(value[:_SHOWN] if isinstance(value, (str, list)) else value)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
-
-
 def _sentence(error: ValidationError) -> str:
     """Turn the first error of a validation into a sentence without pydantic's vocabulary."""
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     match first["type"]:
         case "json_invalid":
-            return first["msg"].replace("Invalid JSON", "it is no JSON")
+            return in_words(first["msg"])
         case "missing":
             return f"{where} is missing"
         case "extra_forbidden" | "unexpected_keyword_argument":
@@ -134,9 +128,6 @@ def _sentence(error: ValidationError) -> str:
         case "finite_number":
             return f"{where} is {shorten(first['input'])}; it must be finite"
         case "value_error":
-            return f"{where} is {shorten(first['input'])}; it {first['msg'].removeprefix('Value error, ')}"
-    said = first["msg"].replace("Input should", "it should").replace("an object", "a JSON object")
-    for ours, theirs in (("a text", "a valid string"), ("a list", "a valid array"), ("a whole number", "a valid integer")):
-        said = said.replace(theirs, ours)
-    said = said[0].lower() + said[1:]
+            return f"{where} is {shorten(first['input'])}; it {in_words(first['msg'])}"
+    said = in_words(first["msg"])
     return f"{where} is {shorten(first['input'])}; {said}" if where else f"{said}, found {shorten(first['input'])}"

@@ -113,7 +113,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "an unknown optimizer": (lambda f: edit_manifest(f, recipe={**RECIPE, "optimizer": "lion"}), "recipe optimizer is 'lion'"),
     "an unknown loss": (
         lambda f: edit_manifest(f, recipe={**RECIPE, "loss": "hinge"}),
-        "recipe loss is 'hinge'; it must be one of cross_entropy, mse",
+        "recipe loss is 'hinge'; it should be 'cross_entropy' or 'mse'",
     ),
     "text as a rate": (lambda f: edit_manifest(f, recipe={**RECIPE, "lr": "0.1"}), "recipe lr is '0.1'"),
     "a rate of 400 digits": (lambda f: edit_manifest(f, recipe={**RECIPE, "lr": 10**400}), "recipe lr is 1000"),

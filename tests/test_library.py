@@ -159,7 +159,7 @@ def test_a_script_without_the_usual_guard_runs_once(tmp_path: Path) -> None:
 
 
 def test_the_network_of_a_run_is_that_of_every_row(tmp_path: Path) -> None:
-    given = bench.settings(**{**TINY, "no_reference": False, "effort": 1e-9, "network": "convnet-d1-w4"})
+    given = bench.settings(**{**TINY, "no_reference": False, "network": "convnet-d1-w4"})
     result = bench.run_sweep(given, out=tmp_path / "out")
     kinds = {record.cell.kind for record in result.records.values()}
     assert kinds >= {"reference", "full_data"}

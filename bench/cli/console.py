@@ -52,6 +52,8 @@ class Console(SweepListener):
 
         print((table.full_table if self.full else table.short_table)(plan.cells, estimates))
         print(table.counts(plan.cells))
+        for sentence in plan.left_out:
+            print(sentence)
         print(estimate.summary(estimates, slots), flush=True)
         if estimates and not self.full:
             total = len(plan.cells)
@@ -66,6 +68,11 @@ class Console(SweepListener):
         """Pass it on to the progress display."""
         if self._progress is not None:
             self._progress.progressed(job, stage, step, total, scalars)
+
+    def repeated(self, job: Job, stage: str, reason: str) -> None:
+        """Pass it on to the progress display."""
+        if self._progress is not None:
+            self._progress.repeated(job, stage, reason)
 
     def finished(self, job: Job, outcome: Outcome) -> None:
         """Pass it on to the progress display."""

@@ -29,6 +29,14 @@ class Images(Parameterization):
     Tensors:
         images: (n, c, h', w') float32, role image.
         labels: (n,) int64 or (n, C) float32, role label; absent for ``order``.
+
+    Example:
+        >>> import torch
+        >>> from bench import Images, Spec
+        >>> stored = Images(Spec("toy", 2, (1, 8, 8), ("one", "other")), count=4, size=(4, 4), labels="soft")
+        >>> stored.write(torch.rand(4, 1, 8, 8), torch.tensor([0, 0, 1, 1]))
+        >>> stored.pixels, tuple(stored.decode().images.shape), stored.decode().labels[0].tolist()
+        (64, (4, 1, 8, 8), [1.0, 0.0])
     """
 
     name: ClassVar[str] = "images"
@@ -133,6 +141,11 @@ def lowres_size(pixels_per_image: int, height: int, width: int) -> tuple[int, in
 
     ``h' = floor(sqrt(p·height/width))`` and ``w' = floor(p/h')``, neither larger than the full size. ``None`` if not
     even one pixel fits.
+
+    Example:
+        >>> from bench.decoders.images import lowres_size
+        >>> lowres_size(30, 8, 8), lowres_size(1000, 8, 8), lowres_size(0, 8, 8)
+        ((5, 6), (8, 8), None)
     """
     if pixels_per_image < 1:
         return None

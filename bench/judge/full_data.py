@@ -46,21 +46,18 @@ def judge_full_data(
     protocol: Protocol,
     seed: int,
     cache: Path | None,
-    effort: float = 1.0,
     device: torch.device = _CPU,
     on_progress: OnProgress | None = None,
 ) -> FullDataJudgement:
     """Train students on the whole training split by the protocol's full-data recipe and score them on val and test.
 
-    Networks that are trained one after another get one student, others as many as the protocol says. ``effort``
-    scales the number of images shown, which never falls below one epoch.
+    Networks that are trained one after another get one student, others as many as the protocol says.
 
     Args:
         dataset: the data set.
         protocol: names the network, the number of students and the recipe.
         seed: part of the students' streams.
         cache: folder of prerequisites, where a large pixel space is kept.
-        effort: fraction of the images that the recipe shows.
         device: where to compute.
         on_progress: called with (student-steps done, student-steps in all).
     """
@@ -68,7 +65,7 @@ def judge_full_data(
     space = shared_space(asked.space, dataset, cache)
     name = network_name(protocol, dataset.spec)
     network = build_network(name, dataset.spec)
-    recipe = _recipe(asked, len(dataset.train), effort)
+    recipe = _recipe(asked, len(dataset.train))
     count = protocol.students if ensemble_mode(network) == "grouped" else 1
     # The streams keep the name that this line had in version 0.1, so that its numbers do not move.
     streams = [StudentStreams(("ceiling", dataset.spec.name, protocol.name, seed, repeat)) for repeat in range(count)]
@@ -85,11 +82,11 @@ def judge_full_data(
     return FullDataJudgement(_size(dataset), scores, count_training(name, network, dataset, presented, recipe.steps), notes, space)
 
 
-def _recipe(asked: FullDataRecipe, images: int, effort: float) -> TrainRecipe:
+def _recipe(asked: FullDataRecipe, images: int) -> TrainRecipe:
     return TrainRecipe(
         optimizer=asked.optimizer,
         lr=asked.lr,
-        steps=asked.steps(images, effort),
+        steps=asked.steps(images),
         batch_size=min(asked.batch_size, images),
         schedule=asked.schedule,
         augmentation=asked.augmentation,

@@ -1,13 +1,15 @@
-"""A picture of a distilled set in viewable colours: its canvas with the class map beside it, or a grid of its images."""
+"""A picture of a distilled set in viewable colours: its canvas and the class map, or a grid of its images, and its labels."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib import colormaps
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -20,29 +22,81 @@ from ..parameterization import Canvas
 from ..space import Space
 
 _MOST_IMAGES = 200
-_NAMED_IMAGES = 40  # up to so many images, each has its class written below it
+_NAMED_IMAGES = 40  # up to so many images, each has its class written above it
 _NAMED_CLASSES = 20
 _GAP_GRAY = 0.5  # where a canvas has no patch
 _DPI = 100
-_SIDE = 4.0  # inches of the longer side of a canvas
+_SIDE = 4.0  # inches of the longer side of a canvas, and of a long heat map
+_LONGEST = 11.0  # inches of the longer side of a grid, at most
+_CELL = 0.17  # inches of one number of a heat map, as long as that fits its side
+_MARGIN, _TITLE, _HEADING = 0.15, 0.3, 0.25  # inches: around everything, the title, above each panel
+_TICKS = (0.9, 0.2)  # inches for the labels of a heat map's axes, left and below
+_METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}  # or equal pictures would differ
 
 
-def write_pictures(distilled: DistilledSet, space: Space, folder: Path, stem: str) -> list[str]:
-    """Write ``<stem>.png`` into ``folder`` and return the paths written; the same set gives the same bytes.
+@dataclass(frozen=True)
+class _Panel:
+    """One drawing: what stands above it, its size in inches (tick labels apart), how it is drawn, and room for tick labels."""
+
+    heading: str
+    size: tuple[float, float]
+    draw: Callable[[Axes], None]
+    ticks: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def width(self) -> float:
+        return self.size[0] + self.ticks[0]
+
+    @property
+    def height(self) -> float:
+        return self.size[1] + self.ticks[1] + _HEADING
+
+
+def write_pictures(distilled: DistilledSet, space: Space, folder: Path, stem: str, title: str = "") -> list[str]:
+    """Write ``<stem>.png`` and ``<stem>.svg`` into ``folder`` and return the paths; the same set gives the same bytes.
+
+    Labels are drawn as a heat map, image (or patch) x class, unless they are one class for each image.
 
     Args:
         distilled: the set.
         space: its pixel space, by whose inverse images are mapped back to colours.
         folder: made if it is not there.
-        stem: name of the file without ending.
+        stem: name of the files without ending.
+        title: stands on top; the data set's name by default.
     """
-    with torch.no_grad():
-        figure = _canvas_figure(distilled, space) if isinstance(distilled.parameterization, Canvas) else _grid_figure(distilled, space)
-    path = folder / f"{stem}.png"
+    written = []
+    # Names may hold dollar signs that begin no mathematics.
+    with torch.no_grad(), rc_context({"svg.hashsalt": "ddbench", "text.parse_math": False}):
+        panels = _canvas_panels(distilled, space) if isinstance(distilled.parameterization, Canvas) else _grid_panels(distilled, space)
+        figure = _page(panels, title or distilled.spec.name)
+        for ending, metadata in _METADATA.items():
+            path = folder / f"{stem}.{ending}"
+            with replacing(path) as scratch:
+                figure.savefig(scratch, dpi=_DPI, metadata=metadata)
+            written.append(str(path))
+    return written
+
+
+def _page(panels: Sequence[_Panel], title: str) -> Figure:
+    """Put panels beside each other or below each other, whichever leaves less blank."""
+    widths, heights = [panel.width for panel in panels], [panel.height for panel in panels]
+    gaps = _MARGIN * (len(panels) - 1)
+    below, beside = (max(widths), sum(heights) + gaps), (sum(widths) + gaps, max(heights))
+    stacked = below[0] * below[1] < beside[0] * beside[1]
+    inner = below if stacked else beside
+    needed = 0.075 * len(title)  # inches of a line of text at 9 points
+    width, height = max(inner[0], needed) + 2 * _MARGIN, inner[1] + _TITLE + 2 * _MARGIN
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
-    with replacing(path) as scratch:
-        figure.savefig(scratch, dpi=_DPI, metadata={"Software": None})
-    return [str(path)]
+    figure.text(_MARGIN / width, 1 - (_MARGIN + 0.5 * _TITLE) / height, title, fontsize=9, va="center")
+    left, top = _MARGIN, height - _MARGIN - _TITLE
+    for panel in panels:
+        x, y = left + panel.ticks[0], top - _HEADING - panel.size[1]
+        axes = figure.add_axes((x / width, y / height, panel.size[0] / width, panel.size[1] / height))
+        panel.draw(axes)
+        axes.set_title(panel.heading, fontsize=8, loc="left")
+        left, top = (left, top - panel.height - _MARGIN) if stacked else (left + panel.width + _MARGIN, top)
+    return figure
 
 
 def colours(images: Tensor) -> Tensor:
@@ -72,38 +126,37 @@ def on_canvas(patches: Tensor, positions: list[tuple[int, int]], size: tuple[int
     return total / torch.where(count > 0, count, torch.nan)
 
 
-def _canvas_figure(distilled: DistilledSet, space: Space) -> Figure:
+def _canvas_panels(distilled: DistilledSet, space: Space) -> list[_Panel]:
     poster = distilled.parameterization
     assert isinstance(poster, Canvas)  # the caller checked
     height, width = poster.canvas().shape[1:]
-    patches, _ = _viewable(distilled, space)
+    patches, labels = _viewable(distilled, space)
     picture = on_canvas(patches, poster.patch_positions(), (height, width))
+    shown = picture.clamp(0.0, 1.0) if distilled.coordinates == "rgb" else colours(picture)
+    classes = poster.class_map().cpu()
     scale = _SIDE / max(height, width)
-    wide = width > 1.6 * height  # one above the other fits a page better
     size = (width * scale, height * scale)
-    figure = Figure(figsize=(size[0] + 0.4, 2 * size[1] + 1.0) if wide else (2 * size[0] + 0.6, size[1] + 0.7), layout="constrained")
-    left, right = figure.subplots(2, 1) if wide else figure.subplots(1, 2)
-    _show(left, picture.clamp(0.0, 1.0) if distilled.coordinates == "rgb" else colours(picture))
-    left.set_title(f"{distilled.spec.name}: {width}x{height} px, {len(poster.patch_positions())} patches", fontsize=8)
-    _show_classes(right, poster.class_map().cpu(), distilled.spec)
-    return figure
+    return [
+        _Panel(f"{width}x{height} px, {len(patches)} patches", size, lambda axes: _show(axes, shown)),
+        _Panel("classes", size, lambda axes: _show_classes(axes, classes, distilled.spec)),
+        *_label_panels(labels, distilled.spec, "patch"),
+    ]
 
 
 def _show(axes: Axes, image: Tensor) -> None:
     """Show a (c, h, w) image in [0, 1], NaN as gray."""
     image = torch.nan_to_num(image, nan=_GAP_GRAY)
     if image.shape[0] == 3:
-        axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
+        axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest", aspect="auto")
     else:
-        axes.imshow(image.mean(0).numpy(), cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
+        axes.imshow(image.mean(0).numpy(), cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest", aspect="auto")
     axes.set_axis_off()
 
 
 def _show_classes(axes: Axes, classes: Tensor, spec: Spec) -> None:
     """Show which class owns which part of the canvas, with names where they fit."""
     table = colormaps["tab20" if spec.classes <= 20 else "gist_ncar"].resampled(spec.classes)
-    axes.imshow(table(classes.numpy()), interpolation="nearest")
-    axes.set_title("classes", fontsize=8)
+    axes.imshow(table(classes.numpy()), interpolation="nearest", aspect="auto")
     axes.set_axis_off()
     if spec.classes > _NAMED_CLASSES:
         return
@@ -114,27 +167,52 @@ def _show_classes(axes: Axes, classes: Tensor, spec: Spec) -> None:
             axes.text(x, y, _name(spec, label), ha="center", va="center", fontsize=7, bbox={"facecolor": "white", "alpha": 0.7, "pad": 0.8})
 
 
-def _grid_figure(distilled: DistilledSet, space: Space) -> Figure:
+def _label_panels(labels: Tensor, spec: Spec, what: str) -> list[_Panel]:
+    """Return a heat map of the labels (n, k), one row an image or patch, or nothing where each is just one class."""
+    if torch.equal(labels, torch.nn.functional.one_hot(labels.argmax(1), spec.classes).float()):
+        return []
+    shown = labels[:_MOST_IMAGES]
+    size = (min(_SIDE, _CELL * spec.classes), min(_SIDE, _CELL * len(shown)))
+    span = f"{float(labels.min()):.2g} to {float(labels.max()):.2g}"
+    more = f", the first {len(shown)} of {len(labels)}" if len(shown) < len(labels) else ""
+
+    def draw(axes: Axes) -> None:
+        axes.imshow(shown.numpy(), cmap="viridis", interpolation="nearest", aspect="auto")
+        axes.tick_params(length=0, labelsize=6)
+        named = spec.classes <= _NAMED_CLASSES
+        every = max(1, spec.classes // 10)
+        ticks = range(spec.classes) if named else range(0, spec.classes, every)
+        axes.set_xticks(list(ticks), [_name(spec, label) if named else str(label) for label in ticks], rotation=90)
+        axes.set_yticks([0, len(shown) - 1], [f"{what} 0", f"{what} {len(shown) - 1}"] if len(shown) > 1 else [f"{what} 0", ""])
+
+    longest = max((len(_name(spec, label)) for label in range(spec.classes)), default=1) if spec.classes <= _NAMED_CLASSES else 3
+    return [_Panel(f"labels, {span}{more}", size, draw, ticks=(_TICKS[0], _TICKS[1] + 0.06 * longest))]
+
+
+def _grid_panels(distilled: DistilledSet, space: Space) -> list[_Panel]:
     images, labels = _viewable(distilled, space)
     classes = labels.argmax(1)
     order = classes.argsort(stable=True)[:_MOST_IMAGES]
     shown = images.clamp(0.0, 1.0) if distilled.coordinates == "rgb" else colours(images)
-    columns = _columns(len(order), distilled.spec.classes)
-    rows = math.ceil(len(order) / columns)
+    columns = _columns(len(order), distilled.spec.classes, images.shape[3] / images.shape[2])
     named = len(order) <= _NAMED_IMAGES
-    cell = 0.9 if named else 0.5
-    figure = Figure(figsize=(max(3.0, columns * cell), rows * cell * (1.25 if named else 1.0) + 0.4), layout="constrained")
-    more = f", the first {len(order)} of {len(images)}" if len(order) < len(images) else ""
-    figure.suptitle(f"{distilled.spec.name}: {len(images)} images{more}", fontsize=8)
-    axes = figure.subplots()
     gap = (max(1, images.shape[2] // (4 if named else 12)), max(1, images.shape[3] // 12))  # room for names above
-    _show(axes, tiled(shown[order], columns, gap))
-    if named:
-        for place, label in enumerate(classes[order].tolist()):
+    page = tiled(shown[order], columns, gap)
+    inches = min((0.8 if named else 0.45) / images.shape[3], _LONGEST / max(page.shape[1:]))
+
+    def draw(axes: Axes) -> None:
+        _show(axes, page)
+        for place, label in enumerate(classes[order].tolist() if named else ()):
             x = (place % columns) * (images.shape[3] + gap[1]) + (images.shape[3] - 1) / 2
             y = (place // columns) * (images.shape[2] + gap[0]) + gap[0] - 0.6
             axes.text(x, y, _name(distilled.spec, label), ha="center", va="bottom", fontsize=6)
-    return figure
+
+    more = f", the first {len(order)} of {len(images)} by class" if len(order) < len(images) else ""
+    size = (page.shape[2] * inches, page.shape[1] * inches)
+    return [
+        _Panel(f"{len(images)} images{more}", size, draw),
+        *_label_panels(labels[classes.argsort(stable=True)], distilled.spec, "image"),
+    ]
 
 
 def tiled(images: Tensor, columns: int, gap: tuple[int, int]) -> Tensor:
@@ -148,11 +226,23 @@ def tiled(images: Tensor, columns: int, gap: tuple[int, int]) -> Tensor:
     return page
 
 
-def _columns(images: int, classes: int) -> int:
-    """Put whole classes into rows where that gives a handy grid, else make it about as wide as tall."""
-    if images % classes == 0 and 4 <= images // classes <= (10 if images <= _NAMED_IMAGES else 20):
-        return images // classes
-    return 10 if images % 10 == 0 and images <= 100 else max(1, math.ceil(math.sqrt(images)))
+def _columns(images: int, classes: int, aspect: float) -> int:
+    """Return how many images stand in a row: whole classes, if there are equally many of each, on a page half again as wide as tall.
+
+    Args:
+        images: how many there are.
+        classes: how many they belong to.
+        aspect: width of an image over its height.
+    """
+    each = images // classes if images % classes == 0 else 1
+    possible = range(each, images + 1, each)
+
+    def unlikeness(columns: int) -> tuple[float, int]:
+        rows = math.ceil(images / columns)
+        empty = (rows * columns - images) / images
+        return abs(math.log(columns * aspect / rows / 1.5)) + 2 * empty, columns
+
+    return min(possible, key=unlikeness)
 
 
 def _name(spec: Spec, label: int) -> str:

@@ -85,9 +85,9 @@ class FullDataRecipe:
     space: str = "standard"
     augmentation: str = "none"
 
-    def steps(self, images: int, effort: float) -> int:
-        """Return the optimizer steps of one student on so many images: scaled by the effort, never below one epoch."""
-        presented = max(images, effort * max(self.epochs * images, self.least_examples))
+    def steps(self, images: int) -> int:
+        """Return the optimizer steps of one student on so many images."""
+        presented = max(self.epochs * images, self.least_examples)
         return math.ceil(presented / min(self.batch_size, images) - 1e-9)
 
 

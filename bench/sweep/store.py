@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from ..errors import BenchError, RejectedSet
+from ..errors import BenchError, RejectedSet, UnwritableError
 from ..files import checksum, difference, make_way, read_text, write_text
 from ..files import set_aside as rename_aside
 from ..keys import readable_json
@@ -70,6 +72,7 @@ class Store:
 
         Raises:
             BenchError: the out folder cannot be written.
+            UnwritableError: there is no room in it.
         """
         try:
             for folder in (self.records, self.out / "sets", self.out / "logs", self.pictures, self.prerequisites):
@@ -78,7 +81,8 @@ class Store:
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise BenchError(f"the out folder '{self.out}' cannot be written: {error.strerror}; choose another with --out") from error
+            kind = UnwritableError if error.errno in (errno.ENOSPC, errno.EDQUOT) else BenchError  # a full disk is nobody's wrong input
+            raise kind(f"the out folder '{self.out}' cannot be written: {error.strerror}; choose another with --out") from error
 
     @contextmanager
     def claim(self, key: str) -> Iterator[None]:
@@ -90,6 +94,19 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f"{key}.lock"):
             yield
+
+    def keep_config(self, text: str) -> None:
+        """Write ``run.yaml``, and keep it as ``runs/<time>.yaml`` beside those of earlier runs unless the newest says the same.
+
+        Args:
+            text: see ``bench.sweep.settings.config_text``.
+        """
+        write_text(self.out / "run.yaml", text)
+        runs = self.out / "runs"
+        newest = max(runs.glob("*.yaml"), default=None)
+        if newest is None or _text_of(newest) != text:
+            # To the microsecond and in UTC, so that names sort by time and no two runs share one.
+            write_text(runs / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S.%f}Z.yaml", text)
 
     def write(self, record: Record) -> None:
         """Write a record so that a reader sees the old one or the new one, never half of it."""
@@ -186,6 +203,13 @@ class Store:
         except (OSError, ValueError) as error:
             file = self.record_file(keys[0])
             raise BenchError(f"record {file} is corrupt ({_why(error)}); run its command again to replace it") from error
+
+
+def _text_of(file: Path) -> str | None:
+    try:
+        return read_text(file)
+    except (OSError, ValueError):
+        return None
 
 
 def _read(file: Path) -> Record:

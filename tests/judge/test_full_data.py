@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from bench import Dataset
 from bench.judge import Protocol, get_protocol, judge_full_data
 from bench.keys import canonical_json
@@ -24,27 +22,21 @@ def test_scores_and_cost(bars: Dataset, native: Protocol) -> None:
     assert judge_full_data(bars, native, seed=0, cache=None).scores == judged.scores
 
 
-@pytest.mark.parametrize(("effort", "steps"), [(1.0, 5), (0.5, 3), (0.001, 3)])
-def test_effort_never_goes_below_one_epoch(bars: Dataset, native: Protocol, effort: float, steps: int) -> None:
-    assert judge_full_data(bars, native, 0, None, effort=effort).training["student_steps"] == steps
-
-
 def test_small_data_is_shown_often_enough() -> None:
     recipe = get_protocol("native-v1").full_data
-    assert recipe.steps(800, 1.0) == recipe.least_examples // recipe.batch_size
-    assert recipe.steps(50_000, 1.0) == -(-50_000 * recipe.epochs // recipe.batch_size)
-    assert recipe.steps(50_000, 1e-6) == -(-50_000 // recipe.batch_size)
-    assert recipe.steps(10, 1e-6) == 1
+    assert recipe.steps(800) == recipe.least_examples // recipe.batch_size
+    assert recipe.steps(50_000) == -(-50_000 * recipe.epochs // recipe.batch_size)
+    assert recipe.steps(10) == recipe.least_examples // 10
 
 
 def test_a_network_that_is_not_grouped_gets_one_student(bars: Dataset, native: Protocol) -> None:
     told: list[tuple[int, int]] = []
     wide = replace(native, network="convnet-d1-w65")
-    judged = judge_full_data(bars, wide, 0, None, effort=0.1, on_progress=lambda done, total: told.append((done, total)))
+    judged = judge_full_data(bars, wide, 0, None, on_progress=lambda done, total: told.append((done, total)))
     assert len(judged.scores["final"]["test"]) == 1
-    assert told[-1] == (3, 3)
+    assert told[-1] == (5, 5)
 
 
 def test_full_data_learns(digits: Dataset) -> None:
-    judged = judge_full_data(digits, get_protocol("native-v1", 2), 0, None, effort=0.25)
+    judged = judge_full_data(digits, get_protocol("native-v1", 2), 0, None)
     assert mean(judged.scores["final"]["val"]) > 0.85

@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from bench import Dataset, DistilledSet, Parameterization, TrainRecipe
 from bench.judge import write_pictures
+from bench.judge.pictures import _columns as columns_of
+from bench.judge.pictures import _label_panels as label_panels
 from bench.judge.pictures import colours, on_canvas, tiled
 from bench.nn.spaces import fit_space
 from bench.parameterization import Canvas
@@ -84,16 +87,51 @@ def test_a_grid_is_the_same_twice(choices: dict[str, str], make_set: Callable[..
     space = fit_space(distilled.space, bars.train)
     first = write_pictures(distilled, space, tmp_path / "a", "set")
     second = write_pictures(distilled, space, tmp_path / "b", "set")
-    assert first == [str(tmp_path / "a" / "set.png")]
-    assert Path(first[0]).read_bytes() == Path(second[0]).read_bytes()
-    assert sorted(file.name for file in (tmp_path / "a").iterdir()) == ["set.png"]
+    assert first == [str(tmp_path / "a" / "set.png"), str(tmp_path / "a" / "set.svg")]
+    assert [Path(path).read_bytes() for path in first] == [Path(path).read_bytes() for path in second]
+    assert sorted(file.name for file in (tmp_path / "a").iterdir()) == ["set.png", "set.svg"]
     assert imread(first[0]).std() > 0.05
 
 
 def test_many_images_make_one_page(make_set: Callable[..., DistilledSet], bars: Dataset, tmp_path: Path) -> None:
     distilled = make_set(20)
-    [path] = write_pictures(distilled, fit_space("standard", bars.train), tmp_path, "many")
+    path, _ = write_pictures(distilled, fit_space("standard", bars.train), tmp_path, "many")
     assert max(imread(path).shape[:2]) < 1500
+
+
+def test_its_title_is_on_top(make_set: Callable[..., DistilledSet], bars: Dataset, tmp_path: Path) -> None:
+    space = fit_space("standard", bars.train)
+    _, svg = write_pictures(make_set(5), space, tmp_path, "named", "mine on bars, 1 IPC (96 px), seed 0: 61.2 %")
+    assert "mine on bars, 1 IPC (96 px), seed 0: 61.2 %" in Path(svg).read_text(encoding="utf-8")
+    _, svg = write_pictures(make_set(5), space, tmp_path, "money", "a$b_c$")
+    assert "<!-- a$b_c$ -->" in Path(svg).read_text(encoding="utf-8")
+    _, svg = write_pictures(make_set(5), space, tmp_path, "plain")
+    assert f"<!-- {bars.spec.name} -->" in Path(svg).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("images", "classes", "columns"), [(40, 10, 8), (10, 10, 5), (3, 10, 3), (100, 10, 10), (20, 2, 10), (7, 10, 4)])
+def test_rows_hold_whole_classes_and_the_page_is_no_long_strip(images: int, classes: int, columns: int) -> None:
+    assert columns_of(images, classes, 1.0) == columns
+
+
+def test_no_row_of_a_page_is_blank_for_long(make_set: Callable[..., DistilledSet], bars: Dataset, tmp_path: Path) -> None:
+    path, _ = write_pictures(make_set(20), fit_space("standard", bars.train), tmp_path, "dense")
+    white = (imread(path)[..., :3].min(axis=(1, 2)) > 0.99).astype(int)
+    bands = np.diff(np.flatnonzero(np.diff(np.concatenate([[0], white, [0]]))))[::2]
+    assert bands.max() < 40, f"a blank band of {bands.max()} pixels"
+
+
+def test_labels_are_drawn_unless_each_is_one_class(two_patches: type[Parameterization], bars: Dataset) -> None:
+    soft = torch.tensor([[0.75, 0.25], [0.5, 0.5], [0.0, 1.0]])
+    [panel] = label_panels(soft, bars.spec, "patch")
+    assert panel.heading == "labels, 0 to 1"
+    axes = Figure().add_subplot()
+    panel.draw(axes)
+    assert np.array_equal(axes.images[0].get_array(), soft.numpy())  # one row a patch, one column a class
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["patch 0", "patch 2"]
+    assert [text.get_text() for text in axes.get_xticklabels()] == list(bars.spec.class_names)
+    assert label_panels(torch.eye(2)[[1, 0, 1]], bars.spec, "image") == []
+    assert label_panels(2 * torch.eye(2), bars.spec, "image") != []
 
 
 def test_a_canvas_has_its_class_map_beside_it(two_patches: type[Parameterization], bars: Dataset, tmp_path: Path) -> None:

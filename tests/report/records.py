@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.keys import digest
 from bench.record import Cell, Record
+from bench.report.sections import Section, build_sections
 
 PIXELS_PER_IPC = 640  # digits: 10 classes of 8x8
 
@@ -32,6 +33,7 @@ def make_cell(method: str = "podd", ipc: float = 1.0, seed: int = 0, **changes: 
         "code_hash": "c1",
         "tuned": True,
         "tuning_trials": 12,
+        "sources": ["tuned on val"],
         "outer_steps": 100,
     }
     return Cell(**{**values, **changes})
@@ -97,3 +99,20 @@ def full_data(accuracy: float = 0.97, **changes: Any) -> Record:
     return make_record(
         accuracy, cell=make_cell("full-data", **{"kind": "full_data", "budget": budget, "tuned": False, **changes}), audit={}
     )
+
+
+def with_tensors(records: list[Record], *hashes: str) -> list[Record]:
+    """Say of each record which bytes its set came to."""
+    for record, found in zip(records, hashes, strict=True):
+        record.distil["files"] = {"tensors.safetensors": {"bytes": 4096, "sha256": found}}
+    return records
+
+
+def only(records: list[Record], **given: Any) -> Section:
+    (section,) = build_sections(records, **given)
+    return section
+
+
+def row_of(records: list[Record], **given: Any) -> Any:
+    (row,) = only(records, **given).everything
+    return row

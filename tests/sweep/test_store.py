@@ -238,3 +238,19 @@ def test_a_set_that_another_version_of_its_decoder_wrote_is_made_again(tmp_path:
     assert Store(tmp_path).set_info("abc") == {}
     monkeypatch.setattr(PARAMETERIZATIONS["images"], "version", 99)
     assert (Store(tmp_path).set_info("abc"), Store(tmp_path).set_damage("abc")) == (None, "")
+
+
+def test_every_runs_config_is_kept_in_order_of_time_and_the_newest_is_run_yaml(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for text in ("a: 1\n", "a: 2\n", "a: 2\n", "a: 1\n"):  # several in one second, and one said twice in a row
+        store.keep_config(text)
+    assert [file.read_text() for file in sorted((tmp_path / "runs").iterdir())] == ["a: 1\n", "a: 2\n", "a: 1\n"]
+    assert (tmp_path / "run.yaml").read_text() == "a: 1\n"
+
+
+def test_a_kept_config_that_cannot_be_read_does_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    os.mkfifo(tmp_path / "runs" / "9999.yaml")
+    Store(tmp_path).keep_config("a: 1\n")
+    (kept,) = [file for file in (tmp_path / "runs").iterdir() if file.is_file()]
+    assert kept.read_text() == "a: 1\n"

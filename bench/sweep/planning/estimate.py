@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -24,9 +25,13 @@ from .plan import Plan, PlannedCell
 Source = Literal["records", "arithmetic", "unknown"]
 
 _PROBE_SECONDS = 0.3
+_PROBE_CHUNKS = 6  # of which the fastest counts, since others may use the machine at the same time
 _PROBE_BATCH = 32
 _START_SECONDS = 2.0  # a process that opens the data and loads the network's kernels
 _SELECTION_SECONDS = 2.0  # a method without outer steps mostly starts its process and reads the data
+#: How far a cell's time may be from its estimate, as factors. Records are of this machine, under whatever load it had;
+#: counted arithmetic knows nothing of memory, small batches and several jobs that share caches (docs/findings.md).
+_SPREAD = {"records": (0.75, 1.5), "arithmetic": (0.5, 3.0), "unknown": (1.0, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,12 @@ class Estimate:
     def seconds(self) -> float:
         """The part that is known."""
         return (self.distil or 0.0) + (self.judge or 0.0)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Seconds between which the known part is to be expected."""
+        least, most = _SPREAD[self.source]
+        return least * self.seconds, most * self.seconds
 
 
 @dataclass
@@ -110,10 +121,10 @@ class Estimator:
 
     def _full_data(self, planned: PlannedCell, like: list[Record]) -> Estimate:
         same = [r for r in like if r.cell.kind == "full_data" and r.cell.protocol.get("hash") == self.plan.protocol.hash]
-        if same := [r for r in same if r.cell.effort == planned.cell.effort]:
+        if same:
             return Estimate(0.0, _median(same, _judge_seconds), "records")
         dataset = self.plan.datasets[planned.cell.dataset]
-        return Estimate(0.0, full_data_flops(dataset, self.plan.protocol, planned.cell.effort) / self._rate(dataset.spec), "arithmetic")
+        return Estimate(0.0, full_data_flops(dataset, self.plan.protocol) / self._rate(dataset.spec), "arithmetic")
 
     def _rate(self, spec: Spec) -> float:
         if spec.name not in self._rates:
@@ -143,18 +154,19 @@ def _median(records: list[Record], read: Callable[[Record], float]) -> float | N
     return statistics.median(read(record) for record in records) if records else None
 
 
-def full_data_flops(dataset: Dataset, protocol: Protocol, effort: float) -> float:
+def full_data_flops(dataset: Dataset, protocol: Protocol) -> float:
     """Count the arithmetic of the full-data line: forward and backward passes of all students over all epochs."""
     network = build_network(network_name(protocol, dataset.spec), dataset.spec)
     students = protocol.students if ensemble_mode(network) == "grouped" else 1
-    presented = len(dataset.train) * max(1.0, protocol.full_data.epochs * effort)
+    recipe = protocol.full_data
+    presented = recipe.steps(len(dataset.train)) * min(recipe.batch_size, len(dataset.train))
     return 3.0 * flops_per_image(network, dataset.spec) * presented * students
 
 
 def judge_flops(dataset: Dataset, protocol: Protocol, network_name: str, presented: int) -> float:
     """Count the arithmetic of judging one set: training students twice (plain and after 8 bits), and scoring them.
 
-    The test split stays closed while a run is planned; it is taken to be a fifth of the training images.
+    The test split is not opened for an estimate; it is taken to be a fifth of the training images.
     """
     network = build_network(network_name or default_network(dataset.spec), dataset.spec)
     val, test = len(dataset.val or ()), len(dataset.train) // 5
@@ -165,7 +177,7 @@ def judge_flops(dataset: Dataset, protocol: Protocol, network_name: str, present
 
 
 def measure_flop_rate(spec: Spec, device: torch.device) -> float:
-    """Train the data set's default network on noise for a moment and return counted operations per second.
+    """Train the data set's default network on noise for a moment and return counted operations per second at their best.
 
     The gradient is computed as a cell computes it: by the compiled kernels where there are some, else by autograd.
     """
@@ -177,24 +189,33 @@ def measure_flop_rate(spec: Spec, device: torch.device) -> float:
     labels = torch.full((_PROBE_BATCH, spec.classes), 1.0 / spec.classes, device=device)
     net = compiled_net(network, spec.shape, device)
     theta = net.pack(torch.cat([value.detach().flatten() for value in parameters.values()])) if net else None
-    passes, started = 0, 0.0
-    while not started or time.perf_counter() - started < _PROBE_SECONDS:
+
+    def one_pass() -> None:
         if net is not None and theta is not None:
             net.gradient(theta, Batch(images, labels))
         else:
             loss = soft_cross_entropy(forward(network, parameters, images), labels)
             torch.autograd.grad(loss, list(parameters.values()))[0].sum().item()
-        if started:
-            passes += 1
-        else:
-            started = time.perf_counter()  # the first pass only warms up
-    return 3.0 * flops_per_image(network, spec) * _PROBE_BATCH * passes / (time.perf_counter() - started)
+
+    one_pass()  # only warms up
+    rates = [_passes_per_second(one_pass, _PROBE_SECONDS / _PROBE_CHUNKS) for _ in range(_PROBE_CHUNKS)]
+    return 3.0 * flops_per_image(network, spec) * _PROBE_BATCH * max(rates)
 
 
-def total_seconds(estimates: Iterable[Estimate], jobs: int) -> float:
-    """Return the time of a run: the work shared by all jobs, but never less than its longest cell."""
-    seconds = [estimate.seconds for estimate in estimates]
-    return max(sum(seconds) / jobs, max(seconds, default=0.0))
+def _passes_per_second(one_pass: Callable[[], None], seconds: float) -> float:
+    passes, started = 0, time.perf_counter()
+    while (spent := time.perf_counter() - started) < seconds or not passes:
+        one_pass()
+        passes += 1
+    return passes / spent
+
+
+def packed(seconds: Iterable[float], jobs: int) -> float:
+    """Return the time of a run whose cells take so many seconds: each goes to the first free job, the longest first."""
+    free = [0.0] * jobs  # when each job is free again, a heap
+    for cell in sorted(seconds, reverse=True):
+        heapq.heapreplace(free, free[0] + cell)
+    return max(free)
 
 
 def summary(estimates: Mapping[str, Estimate], jobs: int) -> str:
@@ -209,7 +230,8 @@ def summary(estimates: Mapping[str, Estimate], jobs: int) -> str:
         gaps.append(f"{len(values) - len(known)} unknown and left out")
     if unjudged := sum(e.judge is None for e in values):
         gaps.append(f"judging of {unjudged} left out: no record tells its time yet")
-    about = f"about {readable(total_seconds(values, jobs))}" if known else "time unknown"
+    low, high = (readable(packed((estimate.bounds[end] for estimate in values), jobs)) for end in (0, 1))
+    about = "time unknown" if not known else f"about {low}" if low == high else f"{low} to {high}"
     return f"estimate: {_count(len(values), 'cell')} to run, {about} with {_count(jobs, 'job')} ({', '.join(sources + gaps)})"
 
 

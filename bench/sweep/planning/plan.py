@@ -50,12 +50,14 @@ class Plan:
         datasets: facts of the data sets by name.
         protocol: how sets are judged.
         options: where the data sets are.
+        left_out: a sentence for whatever an ordinary run has and this one has not.
     """
 
     cells: list[PlannedCell]
     datasets: dict[str, Dataset]
     protocol: Protocol
     options: DataOptions
+    left_out: tuple[str, ...] = ()
 
     def pending(self) -> list[PlannedCell]:
         """Return the cells that need a process."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +11,17 @@ from typing import Any
 
 from ...errors import BenchError
 from ...judge import judge_folder, judge_full_data, write_pictures
+from ...manifest import read_manifest
 from ...nn.convnet import library
 from ...record import Cell, Record, mean
 from .environment import peak_memory_mb
 from .opening import Opened, device_name, open_cell
+from .plugin_files import surroundings_of
 from .stage import Payload, Report
 
 
 def judge_stage(payload: Payload, report: Report) -> dict[str, Any]:
-    """Judge the set on disk (or the full data) and write the record.
+    """Judge the set on disk (or the full data) and write the record, unless another runner on the folder has done so meanwhile.
 
     Returns:
         ``seconds`` this stage took and ``accuracy``, the mean final test accuracy.
@@ -27,8 +30,18 @@ def judge_stage(payload: Payload, report: Report) -> dict[str, Any]:
         BenchError: the set on disk is not the one that was made.
         RejectedSet: the audit says so.
     """
-    started, started_at = time.monotonic(), time.strftime("%Y-%m-%dT%H:%M:%S")
     opened = open_cell(payload)
+    # Whoever makes the set anew holds the same claim, so it is read as a whole.
+    with opened.store.claim(payload.distil_key or payload.key):
+        found = None if payload.redistil else opened.store.read(payload.key)
+        if found is not None and found.status == "ok" and found.started != payload.judged_at:
+            sys.stdout.write("another runner has judged this cell meanwhile\n")
+            return {"seconds": 0.0, "accuracy": mean(found.scores["final"]["test"])}
+        return _judge(payload, opened, report)
+
+
+def _judge(payload: Payload, opened: Opened, report: Report) -> dict[str, Any]:
+    started, started_at = time.monotonic(), time.strftime("%Y-%m-%dT%H:%M:%S")
     record = Record(
         key=payload.key,
         distil_key=payload.distil_key,
@@ -45,7 +58,7 @@ def judge_stage(payload: Payload, report: Report) -> dict[str, Any]:
     record.seconds = {"distil": 0.0, **payload.seconds, "judge": seconds}
     record.peak_memory_mb = peak_memory_mb()
     record.environment = {
-        **payload.environment,
+        **surroundings_of(opened.cell, payload.environment, _decoders(payload, opened)),
         "device": device_name(opened.device),
         "kernels": kernels(payload.device),
         "precision": "float32",
@@ -53,6 +66,11 @@ def judge_stage(payload: Payload, report: Report) -> dict[str, Any]:
     }
     opened.store.write(record)
     return {"seconds": seconds, "accuracy": mean(record.scores["final"]["test"])}
+
+
+def _decoders(payload: Payload, opened: Opened) -> tuple[str, ...]:
+    """Return which parameterizations the cell's set needs."""
+    return (read_manifest(opened.store.set_folder(payload.distil_key))["parameterization"],) if payload.distil_key else ()
 
 
 def kernels(device: str) -> str:
@@ -83,7 +101,8 @@ def _judge_distilled(record: Record, opened: Opened, report: Report) -> None:
     )
     record.audit, record.scores, record.training = judgement.audit, judgement.scores, judgement.training
     record.cell.notes = [*cell.notes, *judgement.notes]
-    written = write_pictures(judgement.distilled, judgement.space, store.pictures, picture_stem(cell, record.key))
+    stem, title = picture_stem(cell, record.key), picture_title(cell, mean(record.scores["final"]["test"]))
+    written = write_pictures(judgement.distilled, judgement.space, store.pictures, stem, title)
     record.pictures = [f"pictures/{Path(path).name}" for path in written]
 
 
@@ -94,7 +113,6 @@ def _judge_full_data(record: Record, opened: Opened, report: Report) -> None:
         opened.protocol,
         cell.seed,
         opened.store.prerequisites,
-        effort=cell.effort,
         device=opened.device,
         on_progress=lambda done, total: report(done, total, {}),
     )
@@ -106,3 +124,9 @@ def picture_stem(cell: Cell, key: str) -> str:
     """Return the file name of a cell's pictures, readable and free of brackets."""
     text = f"{cell.dataset}-{cell.label}-{cell.budget['requested']}-seed{cell.seed}"
     return f"{re.sub(r'[^A-Za-z0-9._=-]+', '_', text)[:100]}-{key[:8]}"
+
+
+def picture_title(cell: Cell, accuracy: float) -> str:
+    """Return what stands on top of a cell's pictures."""
+    budget = f"{cell.budget['ipc']:.4g} IPC ({cell.budget['pixels']:,} px)"
+    return f"{cell.label} on {cell.dataset}, {budget}, seed {cell.seed}: {100 * accuracy:.1f} %"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -219,3 +222,53 @@ def test_a_cell_without_a_record_is_not_a_success(payload: Make) -> None:
     plan = SimpleNamespace(cells=[PlannedCell(cell, mine.key, mine.distil_key)])
     assert exit_code(plan, {mine.key: record}) == 0  # type: ignore[arg-type]
     assert exit_code(plan, {}) == 3  # type: ignore[arg-type]
+
+
+def test_the_judge_waits_for_a_rival_who_makes_the_set_anew(payload: Make) -> None:
+    job = payload("toy_mean")
+    distil_stage(job, silent)
+    store = store_of(job)
+    made, aside = store.set_folder(job.distil_key) / "distil.json", Path(job.out) / "aside"
+    held, judging = threading.Event(), threading.Event()
+
+    def rival() -> None:
+        with store.claim(job.distil_key):
+            os.replace(made, aside)  # as while a set is written: its other files are there, or half of them
+            held.set()
+            judging.wait(60)
+            time.sleep(0.5)
+            os.replace(aside, made)
+
+    thread = threading.Thread(target=rival)
+    thread.start()
+    assert held.wait(60)
+    judging.set()
+    judge_stage(job, silent)
+    thread.join()
+    record = store.read(job.key)
+    assert record is not None
+    assert record.status == "ok"
+
+
+def test_a_cell_that_a_rival_has_judged_meanwhile_is_not_judged_again(payload: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = payload("toy_mean")
+    distil_stage(job, silent)
+    first = judge_stage(job, silent)
+    before = store_of(job).record_file(job.key).read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.sweep.running.judge._judge_distilled", lambda *_: pytest.fail("it was judged again"))
+        assert judge_stage(job, silent) == {"seconds": 0.0, "accuracy": first["accuracy"]}
+    assert store_of(job).record_file(job.key).read_bytes() == before
+
+
+@pytest.mark.parametrize("asked", ["anew from the start", "anew as the plan found it"])
+def test_a_cell_that_is_to_be_judged_again_is(asked: str, payload: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = payload("toy_mean")
+    distil_stage(job, silent)
+    judge_stage(job, silent)
+    known = store_of(job).read(job.key)
+    assert known is not None
+    again = replace(job, redistil=True) if asked.endswith("start") else replace(job, judged_at=known.started)
+    monkeypatch.setattr("bench.sweep.running.judge._judge_distilled", lambda *_: pytest.fail("it is judged again"))
+    with pytest.raises(pytest.fail.Exception, match="judged again"):
+        judge_stage(again, silent)
