@@ -19,6 +19,7 @@ from .record_parts import (
     LogPath,
     NeededPrerequisite,
     PicturePath,
+    Published,
     Scores,
     Training,
 )
@@ -103,7 +104,7 @@ class Cell:
     tuned: bool = False
     tuning_trials: Count = 0
     sources: list[str] = field(default_factory=list)
-    published: list[dict[str, Any]] = field(default_factory=list)
+    published: list[Annotated[dict[str, Any], fits(Published)]] = field(default_factory=list)
     reference: str = ""
     outer_steps: Count = 0
     network: Line = ""
