@@ -226,8 +226,10 @@ def write_report(store: Store, said: Sequence[str] = ()) -> tuple[list[Path], li
             records, fresh = store.read_all()
             return render(list(records.values()), store.out, [*said, *fresh], stale_keys(records, code_seen(store))), fresh
     except OSError as error:
+        at = error.filename2 or error.filename  # the second one is what was to be replaced
+        why = f"{error.strerror} ('{at}')" if at else error.strerror
         raise UnwritableError(
-            f"the report cannot be written into '{store.out}': {error.strerror}; make room there, then give the command report"
+            f"the report cannot be written into '{store.out}': {why}; make room there, then give the command report"
         ) from error
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,25 +40,30 @@ def discover_tried(files: Sequence[str], limit: float = _LIMIT) -> None:
 def _try(files: Sequence[str], limit: float) -> None:
     home = str(Path(__file__).resolve().parents[1])
     paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-    trial = subprocess.Popen(
-        [sys.executable, "-P", "-c", "from bench.plugin_trial import serve; serve()"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-    )
-    with trial:
-        try:
-            answer, _ = trial.communicate(json.dumps({"path": sys.path, "files": list(files)}), limit)
-        except subprocess.TimeoutExpired as expired:
-            trial.kill()
-            _refuse(files, _text(expired.output), f"is not done after {limit:g} s")
-        except BaseException:  # Ctrl-C
-            trial.kill()
-            raise
-    if answer.startswith(_READY):  # else it broke before it came to the files, and tells nothing about them
-        _refuse(files, answer, _end(trial.returncode))
+    # A file, not a pipe: a process that a plugin leaves behind would keep a pipe open.
+    with tempfile.TemporaryFile() as answers:
+        trial = subprocess.Popen(
+            [sys.executable, "-P", "-c", "from bench.plugin_trial import serve; serve()"],
+            stdin=subprocess.PIPE,
+            stdout=answers,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        )
+        what = ""
+        with trial:
+            try:
+                trial.communicate(json.dumps({"path": sys.path, "files": list(files)}), limit)
+            except subprocess.TimeoutExpired:
+                trial.kill()
+                what = f"is not done after {limit:g} s"
+            except BaseException:  # Ctrl-C
+                trial.kill()
+                raise
+        answers.seek(0)
+        answer = answers.read().decode()
+    if what or answer.startswith(_READY):  # else it broke before it came to the files, and tells nothing about them
+        _refuse(files, answer, what or _end(trial.returncode))
 
 
 def _refuse(files: Sequence[str], answer: str, what: str) -> None:
@@ -65,10 +71,6 @@ def _refuse(files: Sequence[str], answer: str, what: str) -> None:
     done = answer.count("+")
     if done < len(files):
         raise BenchError(f"plugin file '{files[done]}' does not import: importing it {what}; take out what does so")
-
-
-def _text(output: bytes | str | None) -> str:
-    return output.decode() if isinstance(output, bytes) else output or ""
 
 
 def _end(code: int) -> str:
