@@ -30,8 +30,8 @@ _HOMES = {
     "Spec": "data",
     "Split": "data",
     "about": "data",
-    "load_dataset": "data",
-    "read_array_layout": "data",
+    "load_dataset": "loading",
+    "read_array_layout": "array_layout",
     "DistilledSet": "distilled",
     "TrainRecipe": "train_recipe",
     "Form": "form",
@@ -49,6 +49,7 @@ _HOMES = {
     "Need": "prerequisite",
     "Prerequisite": "prerequisite",
     "Workshop": "prerequisite",
+    "deterministic": "selection",
     "on_features": "selection",
     "Space": "space",
     "SweepListener": "sweep.listener",
@@ -60,11 +61,13 @@ _HOMES = {
     "settings": "library",
     "Student": "nn.student",
     "RealImages": "nn.real",
+    "Images": "decoders.images",
 }
 
 __all__ = [*_HOMES, "__version__"]
 
 if TYPE_CHECKING:
+    from .array_layout import read_array_layout as read_array_layout
     from .budget import Budget as Budget
     from .budget import BudgetRequest as BudgetRequest
     from .data import Batch as Batch
@@ -73,8 +76,7 @@ if TYPE_CHECKING:
     from .data import Spec as Spec
     from .data import Split as Split
     from .data import about as about
-    from .data import load_dataset as load_dataset
-    from .data import read_array_layout as read_array_layout
+    from .decoders.images import Images as Images
     from .distilled import DistilledSet as DistilledSet
     from .errors import BenchError as BenchError
     from .errors import RejectedSet as RejectedSet
@@ -86,6 +88,7 @@ if TYPE_CHECKING:
     from .library import load_set as load_set
     from .library import run_sweep as run_sweep
     from .library import settings as settings
+    from .loading import load_dataset as load_dataset
     from .method import Method as Method
     from .method import PlanContext as PlanContext
     from .method import Refusal as Refusal
@@ -108,6 +111,7 @@ if TYPE_CHECKING:
     from .registry import PARAMETERIZATIONS as PARAMETERIZATIONS
     from .registry import PREREQUISITES as PREREQUISITES
     from .registry import SELECTIONS as SELECTIONS
+    from .selection import deterministic as deterministic
     from .selection import on_features as on_features
     from .space import Space as Space
     from .sweep.listener import SweepListener as SweepListener

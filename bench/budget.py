@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import ROUND_FLOOR, Decimal, InvalidOperation
+from decimal import ROUND_FLOOR, Decimal
 
-from .errors import BenchError
+from .errors import BenchError, shorten
 
-_PIXELS = re.compile(r"(\d{1,15})px", re.ASCII)
-_NUMBER = re.compile(r"(\d{1,9}(\.\d{1,9})?|\.\d{1,9})(e[+-]?\d{1,2})?", re.IGNORECASE | re.ASCII)
+_PIXELS = re.compile(r"(\d+)px", re.ASCII)
+_NUMBER = re.compile(r"(\d{1,20}(\.\d{0,20})?|\.\d{1,20})(e[+-]?\d{1,2})?", re.IGNORECASE | re.ASCII)
+#: No data set has as much, or as little; what lies beyond is a slip of the finger.
+_MOST_PIXELS, _MOST_IPC, _LEAST_IPC = 10**12, 10**6, Decimal("1e-9")
 
 
 @dataclass(frozen=True)
@@ -33,22 +35,22 @@ class BudgetRequest:
         """Read ``"0.3"``, ``"10"`` (images per class) or ``"9180px"`` (pixels per dataset).
 
         Raises:
-            BenchError: the text is neither, or the number is not positive.
+            BenchError: the text is neither, or the number is not positive, or beyond any data set.
         """
         text = str(text).strip()
         if match := _PIXELS.fullmatch(text):
-            pixels = int(match.group(1))
-            if pixels < 1:
-                raise BenchError(f"budget '{text}' holds no pixel; ask for at least 1px")
+            # Its length first: Python reads no number of some thousand digits.
+            pixels = int(match[1]) if len(match[1].lstrip("0")) <= len(str(_MOST_PIXELS)) else _MOST_PIXELS + 1
+            if not 1 <= pixels <= _MOST_PIXELS:
+                raise BenchError(f"budget {shorten(text)} is out of reach; ask for 1px to {_MOST_PIXELS}px")
             return cls(f"{pixels}px", pixels=pixels)
-        try:
-            ipc = Decimal(text) if _NUMBER.fullmatch(text) else None
-        except InvalidOperation:
-            ipc = None
-        if ipc is None:
-            raise BenchError(f"budget '{text}' is not a number of images per class (0.3, 1, 10) nor of pixels (9180px)")
+        if not _NUMBER.fullmatch(text):
+            raise BenchError(f"budget {shorten(text)} is not a number of images per class (0.3, 1, 10) nor of pixels (9180px)")
+        ipc = Decimal(text)
         if ipc <= 0:
             raise BenchError(f"budget '{text}' is not positive; ask for more than 0 images per class")
+        if not _LEAST_IPC <= ipc <= _MOST_IPC:
+            raise BenchError(f"budget '{text}' is out of reach; ask for {_LEAST_IPC:f} to {_MOST_IPC} images per class")
         return cls(format(ipc.normalize(), "f"), ipc=ipc)
 
     def resolve(self, classes: int, height: int, width: int) -> Budget:

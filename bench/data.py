@@ -5,18 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from .errors import BenchError
-from .guard import ForbiddenAccess
-from .registry import DATASETS
-from .seeding import stream
+from .paths import read_path
 
 SplitName = Literal["dev", "paper"]
 
@@ -138,7 +135,7 @@ class Dataset:
     Attributes:
         spec: names and shapes.
         train: what contestants may look at.
-        test: opens the test split; only the judge calls it.
+        test: opens the test split; only the judge calls it, and planning, which looks whether it can be used.
         val: judges on the way; never training data.
         files: the files the images come from, which contestants may not open.
         official: false for a copy in the plain array layout, whose bytes nobody vouches for.
@@ -158,6 +155,10 @@ class Dataset:
     val: Split | None = None
     files: tuple[Path, ...] = ()
     official: bool = True
+
+    def class_counts(self) -> tuple[int, ...]:
+        """Return the number of training images of every class."""
+        return tuple(self.train.labels.bincount(minlength=self.spec.classes).tolist())
 
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that identify what contestants and validation see (labels included)."""
@@ -188,6 +189,10 @@ class DataOptions:
 
     root: Path
     download: bool = True
+
+
+class NotThere(BenchError):
+    """A data set none of whose files are there."""
 
 
 class DatasetPlugin(Protocol):
@@ -222,97 +227,6 @@ def about(spec: Spec, reference: str) -> Callable[[Loader], Loader]:
 def default_data_root() -> Path:
     """Return ``$DDBENCH_DATA`` or the per-user cache folder ``~/.cache/ddbench/data`` (``XDG_CACHE_HOME`` is kept)."""
     if configured := os.environ.get("DDBENCH_DATA"):
-        return Path(configured).expanduser()
+        return read_path(configured, "$DDBENCH_DATA")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "ddbench" / "data"
-
-
-def load_dataset(name: str, split: SplitName = "dev", options: DataOptions | None = None) -> Dataset:
-    """Open a registered data set under one of the two splits.
-
-    ``dev`` carves ``val`` from the training images (stratified: 10 %, at least 5 of a class, at most half of it, the
-    same images for everybody) unless the plugin brings a fixed block. ``paper`` gives all training images and no val.
-
-    Raises:
-        BenchError: unknown name, or the data is not there; the message says which files to put where.
-    """
-    options = options or DataOptions(default_data_root())
-    dataset: Dataset = DATASETS[name](options)
-    if split == "dev":
-        return dataset if dataset.val is not None else carve_val(dataset)
-    if dataset.val is not None:
-        train = Split(torch.cat([dataset.train.images, dataset.val.images]), torch.cat([dataset.train.labels, dataset.val.labels]))
-        return replace(dataset, train=train, val=None)
-    return dataset
-
-
-def carve_val(dataset: Dataset) -> Dataset:
-    """Move a stratified tenth of ``train`` into ``val``; the choice depends on the name of the data set alone."""
-    held_out = []
-    for label in range(dataset.spec.classes):
-        members = dataset.train.of_class(label)
-        count = min(max(5, len(members) // 10), len(members) // 2)
-        order = torch.randperm(len(members), generator=stream("val split", dataset.spec.name, label))
-        held_out.append(members[order[:count]])
-    val = torch.cat(held_out).sort().values
-    keep = torch.ones(len(dataset.train), dtype=torch.bool)
-    keep[val] = False
-    return replace(dataset, train=dataset.train.take(torch.nonzero(keep).flatten()), val=dataset.train.take(val))
-
-
-def array_layout_files(root: Path, name: str) -> tuple[Path, ...]:
-    """Return the five paths of the plain array layout of a data set, whether or not they exist."""
-    stems = ("train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy", "classes.txt")
-    return tuple(root / name / stem for stem in stems)
-
-
-def read_array_layout(root: Path, spec: Spec) -> Dataset | None:
-    """Read ``<root>/<name>/{train,test}_images.npy`` (uint8, n x h x w [x c]), ``_labels.npy`` and ``classes.txt``.
-
-    Returns:
-        The data set, marked unofficial, or ``None`` if its training images are not there.
-
-    Raises:
-        BenchError: a file is missing, or its contents do not fit ``spec``.
-    """
-    files = array_layout_files(root, spec.name)
-    if not files[0].is_file():
-        return None
-    missing = [file.name for file in files[:4] if not file.is_file()]
-    if missing:
-        raise BenchError(f"data set '{spec.name}' in {files[0].parent} lacks {', '.join(missing)}; put them beside {files[0].name}")
-    if files[4].is_file():
-        names = tuple(line.strip() for line in files[4].read_text(encoding="utf-8").splitlines() if line.strip())
-        if len(names) != spec.classes:
-            raise BenchError(f"{files[4]} names {len(names)} classes, data set '{spec.name}' has {spec.classes}; correct the file")
-        spec = replace(spec, class_names=names)
-
-    def open_split(part: Literal["train", "test"]) -> Split:
-        images, labels = (_load_array(root / spec.name / f"{part}_{what}.npy") for what in ("images", "labels"))
-        return _split_from_arrays(images, labels, spec, root / spec.name / f"{part}_images.npy")
-
-    return Dataset(spec, open_split("train"), lambda: open_split("test"), files=files, official=False)
-
-
-def _load_array(file: Path) -> np.ndarray:
-    try:
-        # Mapped, so that bringing the images into order makes the only copy of them in memory.
-        return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
-    except ForbiddenAccess:
-        raise  # the guard's, not the file's fault
-    except (OSError, ValueError, EOFError) as error:
-        raise BenchError(f"{file} cannot be read as one numpy array: {error}; write it again with numpy.save") from error
-
-
-def _split_from_arrays(images: np.ndarray, labels: np.ndarray, spec: Spec, source: Path) -> Split:
-    if images.ndim == 3:
-        images = images[..., None]
-    expected = (spec.height, spec.width, spec.channels)
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != expected:
-        needed = ", ".join(map(str, expected))
-        raise BenchError(f"{source} holds {images.dtype} {images.shape}; data set '{spec.name}' needs uint8 (n, {needed})")
-    whole = labels.ndim == 1 and labels.dtype.kind in "iu"
-    if not whole or len(labels) != len(images) or labels.min(initial=0) < 0 or labels.max(initial=0) >= spec.classes:
-        raise BenchError(f"the labels beside {source} must be {len(images)} integers from 0 to {spec.classes - 1}; correct the file")
-    pixels = torch.from_numpy(np.array(images.transpose(0, 3, 1, 2), order="C"))
-    return Split(pixels, torch.from_numpy(labels.astype(np.int64)))

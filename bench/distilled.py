@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from .data import Spec
-from .errors import RejectedSet
-from .files import replacing, write_text
+from .errors import RejectedSet, shorten
+from .files import regular, replacing, write_text
 from .keys import plain, readable_json
+from .manifest import MANIFEST, SCHEMA, TENSORS, Coordinates, Manifest, read_manifest
 from .parameterization import Parameterization
 from .registry import PARAMETERIZATIONS
 from .train_recipe import TrainRecipe
-
-SCHEMA = 2
-TENSORS = "tensors.safetensors"
-MANIFEST = "manifest.json"
-
-Coordinates = Literal["space", "rgb"]
 
 
 @dataclass(frozen=True)
@@ -98,68 +94,44 @@ class DistilledSet:
         manifest = read_manifest(folder)
         expected = {"dataset": spec.name, "classes": spec.classes, "shape": list(spec.shape)}
         for key, value in expected.items():
-            if manifest[key] != value:
-                raise RejectedSet(f"the set is for {key} {manifest[key]!r}, it is judged on {value!r}")
-        if manifest["coordinates"] not in get_args(Coordinates):
-            known = ", ".join(get_args(Coordinates))
-            raise RejectedSet(f"the set's coordinates are {manifest['coordinates']!r}; they must be one of {known}")
-        if not isinstance(manifest["notes"], dict):
-            raise RejectedSet(f"the set's notes must be a mapping, found {type(manifest['notes']).__name__}")
+            if (said := manifest[key]) != value:  # type: ignore[literal-required]
+                raise RejectedSet(f"the set is for {key} {shorten(said)}, it is judged on {value!r}")
         return cls(
             spec=spec,
             parameterization=_rebuild(manifest, folder, spec),
             recipe=_read_recipe(manifest["recipe"]),
-            space=str(manifest["space"]),
+            space=manifest["space"],
             coordinates=manifest["coordinates"],
-            network=str(manifest["network"]),
+            network=manifest["network"],
             notes=manifest["notes"],
         )
 
 
-_MANIFEST_KEYS = frozenset(
-    ("schema", "dataset", "classes", "shape", "parameterization", "version", "config", "roles")
-    + ("recipe", "space", "coordinates", "network", "notes")
-)
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest of the set in ``folder``.
-
-    Raises:
-        RejectedSet: it cannot be read, or does not have exactly the fields of its schema.
-    """
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError) as error:
-        raise RejectedSet(f"the manifest {folder / MANIFEST} cannot be read: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        raise RejectedSet(f"the manifest {folder / MANIFEST} is not of schema {SCHEMA}")
-    if surplus := sorted(manifest.keys() ^ _MANIFEST_KEYS):
-        raise RejectedSet(f"the manifest must have exactly its {len(_MANIFEST_KEYS)} fields; it differs in {', '.join(surplus)}")
-    return manifest
-
-
-def _read_recipe(raw: Any) -> TrainRecipe:
+def _read_recipe(raw: dict[str, Any]) -> TrainRecipe:
     known = {f.name for f in fields(TrainRecipe)}
-    if not isinstance(raw, dict) or set(raw) != known:
-        surplus = sorted(set(raw) ^ known) if isinstance(raw, dict) else [repr(raw)]
-        raise RejectedSet(f"the recipe must have exactly the fields {', '.join(sorted(known))}; it differs in {', '.join(surplus)}")
+    if differing := sorted(set(raw) ^ known):
+        raise RejectedSet(f"the recipe must have exactly the fields {', '.join(sorted(known))}; it differs in {', '.join(differing)}")
     recipe = TrainRecipe(**raw)
     if problems := recipe.problems():
         raise RejectedSet(problems[0])
     return recipe
 
 
-def _rebuild(manifest: dict[str, Any], folder: Path, spec: Spec) -> Parameterization:
+def _rebuild(manifest: Manifest, folder: Path, spec: Spec) -> Parameterization:
     name = manifest["parameterization"]
     if name not in PARAMETERIZATIONS:
-        raise RejectedSet(f"the parameterization {name!r} is not registered; known are {', '.join(PARAMETERIZATIONS)}")
+        raise RejectedSet(f"the parameterization {shorten(name)} is not registered; known are {', '.join(PARAMETERIZATIONS)}")
     kind: type[Parameterization] = PARAMETERIZATIONS[name]
     if kind.version != manifest["version"]:
         raise RejectedSet(f"the set was written by version {manifest['version']} of '{name}', installed is version {kind.version}")
+    tensors = _read_tensors(folder)
     try:
+        if (shapes := kind.shapes(manifest["config"], spec)) is not None:
+            _check_shapes(tensors, shapes)
         parameterization = kind.from_config(manifest["config"], spec)
         config = plain(parameterization.config())
+    except RejectedSet:
+        raise
     except Exception as error:
         # The decoder's own code reads a file that anybody may have written; whatever it trips over, the set is unfit.
         raise RejectedSet(f"the config of parameterization '{name}' cannot be used: {type(error).__name__}: {error}") from error
@@ -167,18 +139,30 @@ def _rebuild(manifest: dict[str, Any], folder: Path, spec: Spec) -> Parameteriza
         ("roles", manifest["roles"], dict(kind.roles)),
         ("config", manifest["config"], config),
     ):
-        if said != true:
+        if readable_json(said) != readable_json(true):  # as values, True would be 1
             raise RejectedSet(f"the manifest's {what} of parameterization '{name}' are not those of the rebuilt object")
-    _fill(parameterization, folder)
+    _fill(parameterization, tensors)
     return parameterization
 
 
-def _fill(parameterization: Parameterization, folder: Path) -> None:
-    """Load the stored tensors, which must be exactly the declared ones."""
+def _read_tensors(folder: Path) -> dict[str, Tensor]:
     try:
-        tensors = load_file(folder / TENSORS)
-    except (OSError, SafetensorError) as error:
+        return load_file(regular(folder / TENSORS))
+    except (OSError, SafetensorError, ValueError, LookupError, RuntimeError) as error:
         raise RejectedSet(f"the tensors {folder / TENSORS} cannot be read: {error}") from error
+
+
+def _check_shapes(tensors: Mapping[str, Tensor], declared: Mapping[str, tuple[int, ...]]) -> None:
+    """Compare with what the config declares, before room is made for that: it may be any number."""
+    if set(tensors) != set(declared):
+        raise RejectedSet(f"stored and declared tensors differ: {', '.join(sorted(set(tensors) ^ set(declared)))}")
+    for key, tensor in tensors.items():
+        if tuple(tensor.shape) != tuple(declared[key]):
+            raise RejectedSet(f"tensor '{key}' is {tuple(tensor.shape)}, declared is {shorten(tuple(declared[key]))}")
+
+
+def _fill(parameterization: Parameterization, tensors: dict[str, Tensor]) -> None:
+    """Load the stored tensors, which must be exactly the declared ones."""
     wanted = parameterization.state_dict()
     if not all(isinstance(t, torch.Tensor) for t in wanted.values()):
         raise RejectedSet(f"the parameterization '{parameterization.name}' keeps something other than tensors in its state")

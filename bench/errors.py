@@ -16,6 +16,14 @@ class BenchError(Exception):
         bench.errors.BenchError: budget '0' is not positive; ask for more than 0 images per class
     """
 
+    def __init__(self, text: str) -> None:
+        """Take the sentence, which stays one line whatever it quotes."""
+        super().__init__(one_line(text))
+
+
+class UnwritableError(Exception):
+    """What the suite made cannot be written; the text says what and why. The command line prints it and exits with code 1."""
+
 
 class RejectedSet(Exception):
     """A distilled set broke a rule of the audit; the text says which rule and by how much.
@@ -29,6 +37,54 @@ class RejectedSet(Exception):
         Traceback (most recent call last):
         bench.errors.RejectedSet: the set stores 128 pixel-equivalents; the budget of 100px allows 100
     """
+
+
+_SHOWN = 60  # characters of a text, or parts of a list
+
+
+def one_line(text: str) -> str:
+    """Return a text on one line, with escapes for what cannot be printed: it may quote anything."""
+    joined = " ".join(filter(None, map(str.strip, text.splitlines())))
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in joined)
+
+
+def cut(text: str, most: int = _SHOWN) -> str:
+    """Return a text as a sentence shows it: not all of a long one."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def shorten(value: object) -> str:
+    """Return a value as a sentence shows it, in Python's notation and not all of a long one."""
+    # A part of a list of a million numbers is cut before all of it becomes a text.
+    few = value[:_SHOWN] if isinstance(value, (str, list)) else value
+    try:
+        text = repr(few)
+    except (ValueError, RecursionError):  # Python writes out no number of some thousand digits
+        text = f"a huge {type(value).__name__}"
+    return cut(text)
+
+
+def in_words(complaint: str) -> str:
+    """Return what pydantic says of a value that does not fit, without its vocabulary: ``it should be a whole number``."""
+    for theirs, ours in _WORDS:
+        complaint = complaint.replace(theirs, ours)
+    return complaint[:1].lower() + complaint[1:]
+
+
+_WORDS = (
+    ("Value error, ", ""),
+    ("Input should", "it should"),
+    ("Tuple should", "it should"),
+    ("Invalid JSON", "it is no JSON"),
+    ("it should be a finite number", "it must be finite"),
+    ("a valid integer", "a whole number"),
+    ("a valid number", "a number"),
+    ("a valid string", "a text"),
+    ("a valid boolean", "true or false"),
+    ("a valid array", "a list"),
+    ("an object", "a JSON object"),
+    (" after validation", ""),
+)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -46,4 +102,4 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> BenchError:
         known: the names that exist.
     """
     names = sorted(known)
-    return BenchError(f"unknown {kind} '{name}'{did_you_mean(name, names)} (available: {', '.join(names)})")
+    return BenchError(f"unknown {kind} '{cut(name)}'{did_you_mean(name, names)} (available: {', '.join(names)})")

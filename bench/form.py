@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from .data import Spec
+from .fields import named_in
 from .method import PlanContext, Refusal, Task
 from .parameterization import Parameterization
 from .prerequisite import Need
@@ -90,8 +92,8 @@ class Form(ABC):
     name: ClassVar[str]
     version: ClassVar[int] = 1
 
-    init: str = NOISE
-    feature_seeds: int = 1
+    init: Annotated[str, named_in("selection", SELECTIONS, (NOISE, "real"))] = NOISE
+    feature_seeds: Annotated[int, Field(ge=1, le=1000)] = 1
 
     @abstractmethod
     def plan(self, context: PlanContext) -> FormPlan | Refusal:

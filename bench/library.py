@@ -5,6 +5,7 @@ Free of torch until a function needs it, so that the command line answers at onc
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 import warnings
 from bisect import bisect_left
@@ -13,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import BenchError
-from .files import write_text
-from .record import Record, mean
+from .errors import BenchError, UnwritableError
+from .record import Record
+from .sweep.code_seen import code_seen, remember_code, stale_keys
 from .sweep.listener import SweepListener
 from .sweep.readers import default_out, from_keywords
 from .sweep.running.numerics import settled
@@ -106,6 +107,8 @@ def run_sweep(
 
     Raises:
         BenchError: the input is wrong: a name, a budget, a data set that is not there.
+        UnwritableError: all cells ran, and the records of some, or the report, could not be written.
+        OSError: nothing can be written into ``out``.
     """
     with settled():
         store = Store(Path(out) if out else default_out())
@@ -137,7 +140,8 @@ class _Sweep:
         self.listener.planned(plan, estimates, slots)
         if self.dry_run:
             return self._result(plan, records, finished=True)
-        write_text(self.store.out / "run.yaml", config_text(self.settings))
+        self.store.keep_config(config_text(self.settings))
+        remember_code(self.store, [planned.cell for planned in plan.cells])
         for record in renamed:
             self.store.write(record)
         pool: Callable[[], Executor] = lambda: executor or run.make_pool(slots, self.settings.timeout, devices)  # noqa: E731
@@ -150,12 +154,13 @@ class _Sweep:
 
     def _plan(self) -> tuple[Plan, dict[str, Record], list[Record]]:
         """Return the plan, all earlier records, and those of them that got a new name."""
+        from .plugin_trial import discover_tried
         from .prerequisite_store import PrerequisiteStore
-        from .registry import UNAVAILABLE, discover
-        from .sweep.planning.history import attach
+        from .registry import UNAVAILABLE
+        from .sweep.planning.history import attach, damaged_sets
         from .sweep.planning.planner import Planner, require_known
 
-        discover(self.settings.plugin)
+        discover_tried(self.settings.plugin)
         broken = [f"plugin {name} does not import: {reason}" for name, reason in sorted(UNAVAILABLE.items())]
         require_known(self.force)
         with tempfile.TemporaryDirectory() as scratch:
@@ -168,7 +173,7 @@ class _Sweep:
                 self.store.prepare()
             plan = planner.plan()
         records, corrupt = self.store.read_all(set_aside=not self.dry_run)
-        self._warn([*broken, *built.warnings, *corrupt])
+        self._warn([*broken, *built.warnings, *corrupt, *damaged_sets(plan, self.store)])
         return plan, records, attach(plan, self.store, records, self.rerun, self.force)
 
     def _execute(self, plan: Plan, estimates: Mapping[str, Estimate], device: str, pool: Callable[[], Executor]) -> bool:
@@ -182,7 +187,9 @@ class _Sweep:
         if not jobs:
             return True
         recorder = run.Recorder(self.store, {planned.key: planned for planned in plan.pending()}, environment, self.listener)
-        return run.run_jobs(jobs, recorder, pool())
+        finished = run.run_jobs(jobs, recorder, pool())
+        recorder.check()
+        return finished
 
     def _result(self, plan: Plan, records: Mapping[str, Record], finished: bool, report: Sequence[Path] = ()) -> SweepResult:
         from .sweep import run
@@ -209,34 +216,41 @@ def write_report(store: Store, said: Sequence[str] = ()) -> tuple[list[Path], li
         The files, and warnings about records that cannot be read.
 
     Raises:
-        BenchError: the report cannot be written.
+        UnwritableError: the report cannot be written.
     """
     from .report import render
 
-    records, fresh = store.read_all()
     try:
-        return render(list(records.values()), store.out, [*said, *fresh]), fresh
+        # Of two runners that end together, the last one renders the records of both.
+        with store.claim("report"):
+            records, fresh = store.read_all()
+            return render(list(records.values()), store.out, [*said, *fresh], stale_keys(records, code_seen(store))), fresh
     except OSError as error:
-        raise BenchError(f"the report cannot be written into '{store.out}': {error.strerror}; choose another folder with --out") from error
+        raise UnwritableError(
+            f"the report cannot be written into '{store.out}': {error.strerror}; make room there, then give the command report"
+        ) from error
 
 
-def load_set(path: Path | str) -> DistilledSet:
-    """Load a distilled set, e.g. ``results/sets/<key>``; no data set is opened.
+def load_set(path: Path | str, data_root: Path | str | None = None) -> DistilledSet:
+    """Load a distilled set, e.g. ``results/sets/<key>``; no image of a data set is read.
 
     Args:
         path: its folder.
+        data_root: where its data set lies if that is not registered but in plain arrays; as ``--data-root``.
 
     Raises:
-        BenchError: its data set is not registered.
+        BenchError: its data set is neither registered nor in ``data_root``.
         RejectedSet: it cannot be read, or does not fit its own manifest.
     """
-    from .distilled import read_manifest
+    from .data import default_data_root
     from .judge.decoding import load_closed
-    from .registry import DATASETS, discover
+    from .loading import find_dataset
+    from .manifest import read_manifest
+    from .registry import discover
 
     discover()
-    name = read_manifest(Path(path))["dataset"]
-    return load_closed(Path(path), DATASETS[name].spec)
+    root = Path(data_root).expanduser() if data_root else default_data_root()
+    return load_closed(Path(path), find_dataset(read_manifest(Path(path))["dataset"], root).spec)
 
 
 def judge_set(
@@ -253,7 +267,7 @@ def judge_set(
 
     Args:
         given: the set, or its folder. Judging starts from disk, so a set is saved into a temporary folder first.
-        dataset: its registered name, or what ``load_dataset`` returned, for data in a folder of its own.
+        dataset: its name, or what ``load_dataset`` returned, for data in a folder of its own.
         protocol: how to judge.
         students: fresh students; as many as the protocol says by default.
         split: ``dev`` or ``paper``, where the data set is given by name.
@@ -267,7 +281,7 @@ def judge_set(
     """
     from . import judge
     from .budget import BudgetRequest
-    from .data import load_dataset
+    from .loading import load_dataset
     from .registry import discover
     from .sweep.readers import one_of
     from .sweep.running.opening import take_device
@@ -310,44 +324,6 @@ def _pixels_of(folder: Path, dataset: Dataset) -> int:
     return bisect_left(range(least, most + 1), True, key=fits) + least
 
 
-#: Columns of ``load_records`` and where a record has them.
-_COLUMNS: dict[str, Callable[[Record], Any]] = {
-    "dataset": lambda r: r.cell.dataset,
-    "split": lambda r: r.cell.split,
-    "protocol": lambda r: r.cell.protocol.get("name"),
-    "kind": lambda r: r.cell.kind,
-    "method": lambda r: r.cell.method,
-    "variant": lambda r: r.cell.variant,
-    "budget": lambda r: r.cell.budget.get("requested"),
-    "budget_ipc": lambda r: r.cell.budget.get("ipc"),
-    "budget_px": lambda r: r.cell.budget.get("pixels"),
-    "used_px": lambda r: r.audit.get("pixels"),
-    "seed": lambda r: r.cell.seed,
-    "status": lambda r: r.status,
-    "reason": lambda r: r.reason,
-    "accuracy": lambda r: _final(r, "test"),
-    "val_accuracy": lambda r: _final(r, "val"),
-    "n_students": lambda r: len(r.scores.get("final", {}).get("test", [])),
-    "network": lambda r: r.training.get("network"),
-    "effort": lambda r: r.cell.effort,
-    "outer_steps": lambda r: r.cell.outer_steps,
-    "adapted": lambda r: r.cell.adapted,
-    "external": lambda r: r.cell.external,
-    "tuned": lambda r: r.cell.tuned,
-    "distill_seconds": lambda r: r.distil.get("seconds"),
-    "judge_seconds": lambda r: r.seconds.get("judge"),
-    "device": lambda r: r.environment.get("device"),
-    "started": lambda r: r.started,
-    "key": lambda r: r.key,
-    "distil_key": lambda r: r.distil_key,
-}
-
-
-def _final(record: Record, split: str) -> float | None:
-    scores = record.scores.get("final", {}).get(split)
-    return mean(scores) if scores else None
-
-
 def load_records(folder: Path | str) -> pandas.DataFrame:
     """Return the records of a folder, one row each; what a record does not have is missing in its row.
 
@@ -356,12 +332,12 @@ def load_records(folder: Path | str) -> pandas.DataFrame:
     Raises:
         BenchError: the folder is not there.
     """
-    import pandas
+    from .report.frame import SCORES, record_frame, score_frame
 
     if not Path(folder).is_dir():
         raise BenchError(f"the out folder '{folder}' is not there; name the folder of an earlier run")
     records, corrupt = Store(Path(folder)).read_all(set_aside=False)
     for warning in corrupt:
         warnings.warn(warning, stacklevel=2)
-    rows = [{name: read(record) for name, read in _COLUMNS.items()} for record in records.values()]
-    return pandas.DataFrame(rows, columns=list(_COLUMNS))
+    frame = record_frame(score_frame(records.values()))
+    return frame.loc[:, [*itertools.takewhile(lambda name: name != "protocol_hash", frame), *SCORES]].reset_index(drop=True)

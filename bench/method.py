@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, get_type_hints
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from .budget import Budget
 from .data import Spec, Split
 from .distilled import DistilledSet
+from .fields import Hyperparameter, hyperparameters
 from .prerequisite import Need, unannounced
 from .seeding import stream
 from .space import Space
@@ -91,6 +92,7 @@ class PlanContext:
         seed: distillation seed.
         find: returns the folder of a prerequisite, which is built first where it is not there.
         optimised: whether an objective will move the numbers; told to forms.
+        class_counts: number of training images of every class, or empty where it is not known.
 
     Example:
         >>> from bench import BudgetRequest, PlanContext, Spec
@@ -105,31 +107,7 @@ class PlanContext:
     seed: int = 0
     find: Callable[[Need], Path] = _nothing_there
     optimised: bool = False
-
-
-@dataclass(frozen=True)
-class Hyperparameter:
-    """One field that may be set from outside.
-
-    Attributes:
-        type: declared type, as ``typing.get_type_hints`` gives it.
-        default: value without any recipe or override.
-        owner: the part it belongs to, for messages: ``form 'poster'``.
-    """
-
-    type: Any
-    default: Any
-    owner: str
-
-
-def hyperparameters(kind: type, owner: str) -> dict[str, Hyperparameter]:
-    """Return the fields of a dataclass as hyper-parameters of ``owner``."""
-    hints = get_type_hints(kind)
-    found = {}
-    for item in fields(kind):
-        default = item.default if item.default is not MISSING else item.default_factory() if item.default_factory is not MISSING else None
-        found[item.name] = Hyperparameter(hints[item.name], default, owner)
-    return found
+    class_counts: tuple[int, ...] = ()
 
 
 class Method(ABC):
@@ -139,6 +117,8 @@ class Method(ABC):
         name: registered name.
         version: raised by its author when results change; it is part of the cell's key.
         reference: the paper, e.g. ``"Shul et al. 2024, arXiv 2403.12040"``, or ``"none"``.
+        deterministic: whether every seed gives the same images. It is a promise that the contract checks; without it, another
+            seed must give other images. A product that only selects real images keeps what its selection promises.
         reference_forms: settings of this method that every sweep runs as yardsticks, unless ``--no-reference``; each
             maps fields to values, e.g. ``{"form": "lowres"}``.
         unkeyed: fields that choose how a result is computed and not which one, such as a back end. They are recorded,
@@ -164,6 +144,7 @@ class Method(ABC):
     name: ClassVar[str]
     version: ClassVar[int] = 1
     reference: ClassVar[str]
+    deterministic: ClassVar[bool] = False
     reference_forms: ClassVar[tuple[Mapping[str, Any], ...]] = ()
     unkeyed: ClassVar[frozenset[str]] = frozenset()
     aliases: ClassVar[Mapping[str, str]] = {}
@@ -218,6 +199,10 @@ class Method(ABC):
     def unkeyed_fields(self) -> frozenset[str]:
         """Return the fields that choose how a result is computed and not which one."""
         return self.unkeyed
+
+    def same_for_every_seed(self) -> bool:
+        """Tell whether this method with these fields promises the same images for every seed."""
+        return self.deterministic
 
     def code(self) -> tuple[Any, ...]:
         """Return the classes and functions whose program text decides the result, for the code hash."""

@@ -139,6 +139,7 @@ class Objective(ABC):
         name: registered name.
         version: raised when the same fields give other gradients.
         reference: the paper.
+        deterministic: whether its gradients draw no random number; see ``Method.deterministic``.
         outer_defaults: defaults of the outer loop's fields (rates, schedule, clipping, steps) under this objective.
         student_defaults: the same for the student's fields.
         unkeyed: fields that choose how the gradient is computed and not which one.
@@ -164,6 +165,7 @@ class Objective(ABC):
     name: ClassVar[str]
     version: ClassVar[int] = 1
     reference: ClassVar[str]
+    deterministic: ClassVar[bool] = False
     outer_defaults: ClassVar[Mapping[str, Any]] = {}
     student_defaults: ClassVar[Mapping[str, Any]] = {}
     unkeyed: ClassVar[frozenset[str]] = frozenset()

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import math
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 from filelock import FileLock
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, with_config
+from typing_extensions import TypedDict
 
 from .errors import BenchError, RejectedSet, did_you_mean
+from .fields import hyperparameters
+from .files import Checksum, checksum, difference, make_way, read_text, set_aside
 from .guard import guarded
 from .keys import readable_json
 from .prerequisite import Need, Prerequisite, Workshop, unannounced
 from .registry import PREREQUISITES
+from .schema import FINITE, STRICT, Amount, Count, Key, Name, Schema
 
 if TYPE_CHECKING:
     import torch
@@ -30,8 +32,24 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 _SCHEMA = 1
 
-#: What this process has hashed: (device, inode, size, time of change) -> SHA-256. A whitening of 75 MB is not read twice.
-_HASHED: dict[tuple[int, int, int, int], str] = {}
+
+@with_config(STRICT)
+class BuiltManifest(TypedDict):
+    """How a prerequisite was made, and what its files are."""
+
+    schema: Annotated[int, Field(ge=_SCHEMA, le=_SCHEMA)]
+    key: Key
+    name: Name
+    version: Count
+    config: Annotated[dict[str, Any], FINITE]
+    seed: int
+    data: str
+    device: str
+    seconds: Amount
+    files: Annotated[dict[str, Checksum], Field(min_length=1)]
+
+
+_MANIFEST_FILE: Schema[BuiltManifest] = Schema(BuiltManifest)
 
 
 @dataclass(frozen=True)
@@ -81,30 +99,34 @@ class PrerequisiteStore:
     def find(self, key: str) -> Path | None:
         """Return the folder of a prerequisite, checked against its manifest, or ``None`` if there is no whole one."""
         for home in filter(None, (self.look_first, self.folder)):
+            if not os.path.lexists(home / key):
+                continue
             try:
-                if (home / key).is_dir():
-                    _check(home / key, key)
-                    return home / key
+                _check(home / key, key)
+                return home / key
             except _Damaged as damage:
                 sentence = f"prerequisite {home / key} is damaged ({damage}); it counts as missing and is built again"
                 if sentence not in self.warnings:
                     self.warnings.append(sentence)
         return None
 
-    def manifest(self, path: Path) -> dict[str, Any]:
+    def manifest(self, path: Path) -> BuiltManifest:
         """Return the manifest of a folder that ``find`` returned."""
-        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        return manifest
+        return _MANIFEST_FILE.read(read_text(path / MANIFEST))
 
     def lock(self, key: str) -> FileLock:
         """Return the lock that whoever builds ``key`` holds; it ends with its process, however that ends."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        make_way(self.folder / f"{key}.lock", ".damaged")
         return FileLock(self.folder / f"{key}.lock")
 
     def workplace(self, key: str) -> Path:
         """Return the folder to build ``key`` in, with whatever an interrupted build left there. The lock must be held."""
         place = self.folder / f".building-{key}"
+        if os.path.lexists(place) and not place.is_dir():
+            set_aside(place, ".damaged")
         place.mkdir(parents=True, exist_ok=True)
+        make_way(place / MANIFEST, ".damaged")
         (place / MANIFEST).unlink(missing_ok=True)  # only what is whole may have one
         for file in _files(place):
             file.chmod(0o644)  # the build may have been interrupted at its very end
@@ -124,46 +146,32 @@ class PrerequisiteStore:
             RuntimeError: the builder wrote nothing.
         """
         place, target = self.folder / f".building-{key}", self.folder / key
-        listed = {file.relative_to(place).as_posix(): {"bytes": file.stat().st_size, "sha256": _sha256(file)} for file in _files(place)}
+        listed = {file.relative_to(place).as_posix(): checksum(file) for file in _files(place)}
         if not listed:
             raise RuntimeError(f"prerequisite '{about['name']}' wrote no file into its folder")
         manifest = {"schema": _SCHEMA, "key": key, **about, "files": listed}
         (place / MANIFEST).write_text(readable_json(manifest), encoding="utf-8")
         for file in _files(place):
             file.chmod(0o444)  # files only: users could not delete their results if the folders were read-only too
-        if target.exists():
-            self._move_aside(target)
+        if os.path.lexists(target):  # what ``find`` called damaged; the lock is held, or a rival's new one could be hit
+            set_aside(target, ".damaged")
         os.replace(place, target)  # the manifest comes with its files, so nobody ever sees half of them
         return target
-
-    def _move_aside(self, target: Path) -> None:
-        """Rename what ``find`` called damaged. The lock must be held, or a rival's new one could be hit."""
-        aside = target.with_name(f"{target.name}.damaged")
-        shutil.rmtree(aside, ignore_errors=True)
-        os.replace(target, aside)
 
 
 def resolve(need: Need) -> Prerequisite:
     """Return the builder that ``need`` asks for, its config checked against the builder's fields.
 
     Raises:
-        BenchError: unknown name, unknown field, or a value of the wrong type.
+        BenchError: unknown name, unknown field, or a value that does not fit it.
     """
     kind: type[Prerequisite] = PREREQUISITES[need.name]
-    hints, known = get_type_hints(kind), [item.name for item in fields(kind)]  # type: ignore[arg-type]
-    checked = {}
+    known, checked = hyperparameters(kind, f"prerequisite '{need.name}'"), {}  # type: ignore[arg-type]
     for key, value in need.config.items():
         if key not in known:
             hint = did_you_mean(str(key), known)
             raise BenchError(f"prerequisite '{need.name}' has no field '{key}'{hint} (fields: {', '.join(known) or 'none'})")
-        try:
-            # Through JSON, because a need travels as JSON, which has lists for tuples and may write 1.0 as 1.
-            checked[key] = TypeAdapter(hints[key]).validate_json(json.dumps(value, allow_nan=False), strict=True)
-        except ValidationError as error:
-            problem = error.errors()[0]["msg"]
-            raise BenchError(f"prerequisite '{need.name}': field '{key}' cannot be {value!r}: {problem}") from error
-        except (TypeError, ValueError) as error:
-            raise BenchError(f"prerequisite '{need.name}': field '{key}' must be plain JSON: {error}") from error
+        checked[key] = known[key].read(value, f"prerequisite '{need.name}': field '{key}'")
     return kind(**checked)
 
 
@@ -223,7 +231,7 @@ def ensure(
                 seconds = _build(builder, workshop, dataset)
                 about = {"name": need.name, "version": builder.version, "config": config_of(builder), "seed": need.seed, "data": data_hash}
                 path, fresh = store.finish(key, {**about, "device": device.type, "seconds": seconds}), True
-    seconds = float(store.manifest(path).get("seconds", 0.0))
+    seconds = float(store.manifest(path)["seconds"])
     return Built(need.name, key, path, seconds, config_of(builder), need.seed, fresh)
 
 
@@ -249,9 +257,11 @@ def opener(needs: tuple[Need, ...], store: PrerequisiteStore, data_hash: str) ->
 def _build(builder: Prerequisite, workshop: Workshop, dataset: Dataset) -> float:
     """Let the builder work, what is closed to it being closed; return its seconds, those of interrupted tries included."""
     spent = workshop.folder.with_name(f"{workshop.folder.name}.seconds")
+    make_way(spent, ".damaged")
     started, earlier = time.monotonic(), 0.0
     with suppress(OSError, ValueError):
-        earlier = float(spent.read_text())
+        noted = float(read_text(spent))
+        earlier = noted if 0.0 <= noted < math.inf else 0.0
     try:
         with guarded(dataset.files, no_network=True) as violations:
             try:
@@ -274,31 +284,19 @@ def _check(folder: Path, key: str) -> None:
     Raises:
         _Damaged: they differ.
     """
+    if not folder.is_dir():
+        raise _Damaged("it is not a folder")
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if manifest["schema"] != _SCHEMA or manifest["key"] != key or not manifest["files"]:
-            raise _Damaged("the manifest is of something else")
-        for name, listed in manifest["files"].items():
-            file = folder / name
-            if not file.is_file():
-                raise _Damaged(f"{name} is missing")
-            if file.stat().st_size != listed["bytes"] or _sha256(file) != listed["sha256"]:
-                raise _Damaged(f"{name} is not what was written")
+        manifest = _MANIFEST_FILE.read(read_text(folder / MANIFEST))
     except FileNotFoundError as error:
-        raise _Damaged(f"{Path(error.filename).name} is missing") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _Damaged(f"its manifest cannot be read: {error}") from error
+        raise _Damaged(f"{MANIFEST} is missing") from error
+    except (OSError, ValueError) as error:
+        raise _Damaged(f"its manifest cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if manifest["key"] != key:
+        raise _Damaged("the manifest is of something else")
+    if found := difference(folder, manifest["files"]):
+        raise _Damaged(found)
 
 
 def _files(folder: Path) -> Iterator[Path]:
     return iter(sorted(file for file in folder.rglob("*") if file.is_file()))
-
-
-def _sha256(file: Path) -> str:
-    """Hash a file, or remember what this process found in the same inode at the same time of change."""
-    now = file.stat()
-    identity = (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns)
-    if identity not in _HASHED:
-        with file.open("rb") as stream:
-            _HASHED[identity] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return _HASHED[identity]

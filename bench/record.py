@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any, Literal, get_args
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field
 
 from .keys import readable_json
+from .record_parts import (
+    Audit,
+    Choices,
+    Distillation,
+    Environment,
+    GrantedBudget,
+    LogPath,
+    NeededPrerequisite,
+    PicturePath,
+    Scores,
+    Training,
+)
+from .schema import FINITE, OR_EMPTY, STRICT, Amount, Count, Free, Key, Name, Schema, fits, schema_of
 
 SCHEMA = 2
 
@@ -40,9 +54,11 @@ class Cell:
         adapted: how a whole-image method copes below one image per class, or empty.
         external: what is used from outside the training data, or empty.
         notes: sentences for the reader.
-        tuned: whether a recipe rule matched.
+        tuned: whether somebody tuned the recipe, here on val or whoever published it.
         tuning_trials: settings tried on val for the recipe.
         sources: where the recipe's values come from.
+        published: what the method reached elsewhere on this data set at this budget: ``accuracy`` and maybe ``spread``, in per
+            cent, and ``source``.
         reference: the paper of the method.
         outer_steps: outer steps that will be taken (effort included).
         network: the student network by which the set will be judged. Rows of different networks never share a ranking.
@@ -65,35 +81,38 @@ class Cell:
         'podd[order=random] digits 0.3 seed 1'
     """
 
+    __pydantic_config__ = STRICT
+
     kind: Kind
-    dataset: str
+    dataset: Name
     data_hash: str
-    split: str
-    method: str
+    split: Annotated[str, Field(pattern="^(dev|paper)$")]
+    method: Name
     variant: str
-    method_version: int
-    fields: dict[str, Any]
-    budget: dict[str, Any]
-    seed: int
-    effort: float
-    protocol: dict[str, Any]
+    method_version: Count
+    fields: Free
+    budget: Annotated[dict[str, Any], fits(GrantedBudget)]
+    seed: Count
+    effort: Annotated[float, Field(gt=0.0, le=1e6)]
+    protocol: Annotated[dict[str, Any], fits(Choices)]
     code_hash: str = ""
     aliases: list[str] = field(default_factory=list)
     adapted: str = ""
     external: str = ""
     notes: list[str] = field(default_factory=list)
     tuned: bool = False
-    tuning_trials: int = 0
+    tuning_trials: Count = 0
     sources: list[str] = field(default_factory=list)
+    published: list[dict[str, Any]] = field(default_factory=list)
     reference: str = ""
-    outer_steps: int = 0
+    outer_steps: Count = 0
     network: str = ""
     unofficial: bool = False
-    identity: dict[str, Any] = field(default_factory=dict)
+    identity: Free = field(default_factory=dict)
     unkeyed: list[str] = field(default_factory=list)
     parts: dict[str, str] = field(default_factory=dict)
-    plan: dict[str, Any] = field(default_factory=dict)
-    prerequisites: list[dict[str, Any]] = field(default_factory=list)
+    plan: Free = field(default_factory=dict)
+    prerequisites: list[Annotated[dict[str, Any], fits(NeededPrerequisite)]] = field(default_factory=list)
 
     @property
     def label(self) -> str:
@@ -134,29 +153,32 @@ class Record:
 
     Example:
         >>> from bench.record import Cell, Record
-        >>> cell = Cell("reference", "digits", "0123", "dev", "random", "", 1, {}, {"requested": "1"}, 0, 1.0, {})
-        >>> record = Record("key", "distil key", "refused", cell, reason="too few pixels")
+        >>> budget, protocol = {"requested": "1", "pixels": 640, "ipc": 1.0}, {"name": "native-v1", "hash": "0a", "students": 5}
+        >>> cell = Cell("reference", "digits", "0123", "dev", "random", "", 1, {}, budget, 0, 1.0, protocol)
+        >>> record = Record("0123", "4567", "refused", cell, reason="too few pixels")
         >>> Record.from_json(record.to_json()) == record
         True
     """
 
-    key: str
-    distil_key: str
+    __pydantic_config__ = STRICT
+
+    key: Key
+    distil_key: Annotated[str, Field(pattern="^[A-Za-z0-9_-]*$", max_length=200)]
     status: Status
     cell: Cell
     reason: str = ""
-    audit: dict[str, Any] = field(default_factory=dict)
-    scores: dict[str, Any] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
-    distil: dict[str, Any] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    peak_memory_mb: float = 0.0
-    environment: dict[str, Any] = field(default_factory=dict)
+    audit: Annotated[dict[str, Any], fits(Audit), OR_EMPTY] = field(default_factory=dict)
+    scores: Annotated[dict[str, Any], fits(Scores), OR_EMPTY] = field(default_factory=dict)
+    training: Annotated[dict[str, Any], fits(Training), OR_EMPTY] = field(default_factory=dict)
+    distil: Annotated[dict[str, Any], fits(Distillation)] = field(default_factory=dict)
+    seconds: dict[str, Amount] = field(default_factory=dict)
+    peak_memory_mb: Amount = 0.0
+    environment: Annotated[dict[str, Any], fits(Environment), FINITE] = field(default_factory=dict)
     started: str = ""
-    log: str = ""
-    pictures: list[str] = field(default_factory=list)
+    log: LogPath = ""
+    pictures: list[PicturePath] = field(default_factory=list)
     traceback: str = ""
-    schema: int = SCHEMA
+    schema: Annotated[int, Field(ge=SCHEMA, le=SCHEMA)] = SCHEMA
 
     def to_json(self) -> str:
         """Return the text of the record file.
@@ -171,40 +193,53 @@ class Record:
         """Read a record file.
 
         Raises:
-            ValueError: the text is not a record of this schema; says what is wrong.
+            EarlierSchema: an earlier version of the suite made it.
+            ValueError: the text is not a record of this schema; says which field is wrong.
         """
-        raw = json.loads(text, parse_constant=_refuse_constant)
-        if not isinstance(raw, dict) or type(raw.get("schema")) is not int:
-            raise ValueError(f"not a record of schema {SCHEMA}")
-        if raw["schema"] < SCHEMA:
-            raise ValueError("made by an earlier version of the suite; run again")
-        if raw["schema"] > SCHEMA:
-            raise ValueError("made by a later version of the suite; update the suite")
-        if raw.get("status") not in STATUSES:
-            raise ValueError(f"unknown status {raw.get('status')!r}")
-        cell = raw.pop("cell", None)
-        if not isinstance(cell, dict):
-            raise ValueError("no cell")
-        return cls(cell=Cell(**_only_known(Cell, cell)), **_only_known(cls, raw))
+        try:
+            record = _FILE.read(text)
+        except ValueError:
+            _check_version(schema_of(text))
+            raise
+        if problem := next(_contradictions(record), ""):
+            raise ValueError(problem)
+        return record
 
 
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"the number {name} is not allowed in a record")
+class EarlierSchema(ValueError):
+    """A record of an earlier version of the suite, whose cell is to run again."""
 
 
-def _only_known(kind: type, raw: dict[str, Any]) -> dict[str, Any]:
-    known = {f.name for f in fields(kind)}
-    unknown = sorted(set(raw) - known)
-    if unknown:
-        raise ValueError(f"unknown fields {', '.join(unknown)}")
-    missing = [f.name for f in fields(kind) if f.name not in raw and _required(f) and f.name != "cell"]
-    if missing:
-        raise ValueError(f"missing fields {', '.join(missing)}")
-    return raw
+_FILE: Schema[Record] = Schema(Record)
 
 
-def _required(f: Any) -> bool:
-    return f.default is MISSING and f.default_factory is MISSING
+def _check_version(schema: int | None) -> None:
+    if schema is not None and schema < SCHEMA:
+        raise EarlierSchema("made by an earlier version of the suite; run again")
+    if schema is not None and schema > SCHEMA:
+        raise ValueError("made by a later version of the suite; update the suite")
+
+
+def _contradictions(record: Record) -> Iterator[str]:
+    """Say what is wrong although every field by itself could be right."""
+    if record.status == "ok":
+        wanted = ("scores", "training") if record.cell.kind == "full_data" else ("scores", "training", "audit")
+        yield from (f"{name} is empty, and the status is ok" for name in wanted if not getattr(record, name))
+    if record.scores:
+        yield from _unequal(record.scores)
+
+
+def _unequal(scores: dict[str, Any]) -> Iterator[str]:
+    """Say where a list has not one accuracy for each student."""
+    students = len(scores["final"]["test"])
+    named = [("test_best", scores["test_best"]), ("final_8bit", scores["final_8bit"]), ("final", scores["final"])]
+    named += [(f"checkpoints.{index}", row) for index, row in enumerate(scores["checkpoints"])]
+    named += [("val_selected", scores["val_selected"])] if scores["val_selected"] else []
+    for name, row in named:
+        for split in ("test", "val"):
+            count = len(row.get(split, ()))
+            if count not in (0, students):
+                yield f"scores.{name}.{split} has {count} accuracies, scores.final.test {students}"
 
 
 def mean(values: Sequence[float]) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.util
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -96,18 +97,40 @@ _CHOOSING = ("form", "objective", "images")
 #: Names that mean something else where a part is chosen.
 _RESERVED = {"form": ("auto",), "objective": ("none",), "selection": ("noise", "real")}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*", re.ASCII)
-#: What an entry of a registry must have, to be told from one of another kind that was registered by mistake.
-_HALLMARK = {"method": "distill", "parameterization": "decode", "form": "empty", "objective": "begin", "prerequisite": "build"}
+#: What an entry of a registry is a subclass of: module of ``bench`` and class. Looked up when something registers, since
+#: whatever is one has imported it, and this module is to stay light.
+_BASES = {
+    "method": ("method", "Method"),
+    "parameterization": ("parameterization", "Parameterization"),
+    "form": ("form", "Form"),
+    "objective": ("objective", "Objective"),
+    "prerequisite": ("prerequisite", "Prerequisite"),
+}
+#: Kinds whose entries are called.
+_FUNCTIONS = ("data set", "selection")
 
 
 def _check_entry(kind: str, name: str, entry: object) -> None:
-    if not _NAME.fullmatch(name):
-        raise RegistrationError(f"{kind} '{name}' of {_place_of(entry)} cannot be typed; use letters, digits and underscores")
+    label = f"{kind} '{name}' of {_place_of(entry)}"
+    if not (isinstance(name, str) and _NAME.fullmatch(name)):
+        raise RegistrationError(f"{label} cannot be typed; use letters, digits and underscores")
     if name in _RESERVED.get(kind, ()):
-        raise RegistrationError(f"{kind} '{name}' of {_place_of(entry)} is a reserved name; give it another one")
-    hallmark = _HALLMARK.get(kind)
-    if hallmark and not (isinstance(entry, type) and hasattr(entry, hallmark)):
-        raise RegistrationError(f"{kind} '{name}' of {_place_of(entry)} has no {hallmark}(); it is no {kind}")
+        raise RegistrationError(f"{label} is a reserved name; give it another one")
+    if kind in _FUNCTIONS and not callable(entry):
+        raise RegistrationError(f"{label} is a {type(entry).__name__}; register a function")
+    if kind in _BASES:
+        _check_class(kind, name, entry, label)
+
+
+def _check_class(kind: str, name: str, entry: object, label: str) -> None:
+    module, base = _BASES[kind]
+    what = entry.__name__ if isinstance(entry, type) else "Name"
+    if not (isinstance(entry, type) and issubclass(entry, getattr(importlib.import_module(f"bench.{module}"), base))):
+        raise RegistrationError(f"{label} is no class {what}({base}), so it is no {kind}; derive it from bench.{base}")
+    if missing := sorted(getattr(entry, "__abstractmethods__", ())):
+        raise RegistrationError(f"{label} lacks {missing[0]}(), which every {kind} has")
+    if (own := getattr(entry, "name", None)) != name:
+        raise RegistrationError(f"{label} has the name {own!r}; let both agree: name = '{name}'")
 
 
 def claim_fields(kind: str, part: type) -> None:
@@ -145,6 +168,31 @@ def _field_names(part: type) -> set[str]:
 UNAVAILABLE: dict[str, str] = {}
 
 
+def require(registry: Registry[Any], name: str) -> Any:
+    """Return what is registered under ``name``.
+
+    Raises:
+        BenchError: nothing is; says why if a plugin of that name did not import.
+    """
+    if name in registry:
+        return registry[name]
+    raise not_registered(registry, name)
+
+
+def not_registered(registry: Registry[Any], name: str, also: Iterable[str] = ()) -> BenchError:
+    """Build the error for a name that is not registered, which says why if a plugin of that name did not import.
+
+    Args:
+        registry: where it was looked for.
+        name: what was asked for.
+        also: further names that exist.
+    """
+    for module, reason in UNAVAILABLE.items():
+        if name == module.rpartition(".")[2] or f"(entry point {name})" in module:
+            return BenchError(f"{registry.kind} '{name}' is not available: its plugin {module} does not import ({reason})")
+    return unknown_name(registry.kind, name, [*registry, *also])
+
+
 def discover(plugin_files: tuple[str, ...] = ()) -> None:
     """Import every plugin: the two plugin folders, the installed entry points, and ``plugin_files``.
 
@@ -175,7 +223,7 @@ def load_plugin_file(file: str) -> None:
     path = Path(file).resolve()
     if not path.is_file():
         raise BenchError(f"plugin file '{file}' does not exist; give --plugin the path of a Python file")
-    name = f"ddbench_plugin_{path.stem}_{digest(str(path), 8)}"
+    name = _module_name(path)
     if name in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(name, path)
@@ -184,7 +232,9 @@ def load_plugin_file(file: str) -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        # What it prints is not what the command was asked for, whose output may be read by a program.
+        with contextlib.redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
     except RegistrationError as error:
         del sys.modules[name]
         _forget(name)
@@ -193,6 +243,15 @@ def load_plugin_file(file: str) -> None:
         del sys.modules[name]
         _forget(name)
         raise BenchError(f"plugin file '{file}' does not import: {type(error).__name__}: {error}") from error
+
+
+def is_loaded(file: str) -> bool:
+    """Tell whether this process has imported a plugin file."""
+    return _module_name(Path(file).resolve()) in sys.modules
+
+
+def _module_name(path: Path) -> str:
+    return f"ddbench_plugin_{path.stem}_{digest(str(path), 8)}"
 
 
 def _try(name: str, load: Callable[[], Any]) -> None:
@@ -217,9 +276,14 @@ def _module_of(entry: object) -> str:
 
 def _place_of(entry: object) -> str:
     """Return where an entry comes from, as its author knows it: a module, or the file given by ``--plugin``."""
+    return str(plugin_file_of(entry) or _module_of(entry))
+
+
+def plugin_file_of(entry: object) -> Path | None:
+    """Return the file given by ``--plugin`` in which an entry is defined, or ``None`` if it comes from elsewhere."""
     module = _module_of(entry)
     file = getattr(sys.modules.get(module), "__file__", None)
-    return str(file) if file and module.startswith("ddbench_plugin_") else module
+    return Path(file) if file and module.startswith("ddbench_plugin_") else None
 
 
 def _same_definition(one: object, other: object) -> bool:

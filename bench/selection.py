@@ -31,9 +31,39 @@ Chosen = TypeVar("Chosen", bound=Callable[..., Tensor])
 
 
 def on_features(select: Chosen) -> Chosen:
-    """Mark a selection as one that looks at features: a decorator beside ``SELECTIONS.register``."""
+    """Mark a selection as one that looks at features: a decorator beside ``SELECTIONS.register``.
+
+    Example:
+        >>> from bench import on_features
+        >>> @on_features
+        ... def brightest(features, labels, slots, generator):
+        ...     return (features.sum(1) - 1e9 * (labels != slots[0])).topk(len(slots)).indices
+        >>> brightest.uses_features
+        True
+    """
     select.uses_features = True  # type: ignore[attr-defined]
     return select
+
+
+def deterministic(select: Chosen) -> Chosen:
+    """Mark a selection as one that draws nothing: it picks the same images for every seed, as far as its features are the same.
+
+    Example:
+        >>> import torch
+        >>> from bench import deterministic
+        >>> @deterministic
+        ... def first_ones(features, labels, slots, generator):
+        ...     return torch.stack([torch.nonzero(labels == label)[0, 0] for label in slots])
+        >>> first_ones(None, torch.tensor([1, 0, 1, 0]), torch.tensor([0, 1]), generator=None)
+        tensor([1, 0])
+    """
+    select.deterministic = True  # type: ignore[attr-defined]
+    return select
+
+
+def is_deterministic(select: object) -> bool:
+    """Tell whether a selection promises the same images for every seed."""
+    return bool(getattr(select, "deterministic", False))
 
 
 def uses_features(select: object) -> bool:
@@ -58,7 +88,7 @@ def checked(chosen: Tensor, labels: Tensor, slots: Tensor) -> Tensor:
 
 def feature_seed(seed: int, feature_seeds: int) -> int:
     """Return which feature network a distillation seed looks through."""
-    return seed % max(1, feature_seeds)
+    return seed % feature_seeds
 
 
 def features_need(seed: int) -> Need:

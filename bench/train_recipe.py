@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .errors import shorten
+from .fields import hyperparameters
 
 Optimizer = Literal["adam", "sgd"]
 Schedule = Literal["constant", "step", "cosine"]
 Loss = Literal["cross_entropy", "mse"]
+Rate = Annotated[float, Field(ge=0)]
+Steps = Annotated[int, Field(ge=1, le=1_000_000)]
+BatchSize = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 @dataclass(frozen=True)
@@ -33,37 +40,33 @@ class TrainRecipe:
         >>> recipe.problems(), recipe.scalars()
         ([], 5)
         >>> TrainRecipe(steps=0).problems()
-        ['recipe steps is 0; it must be a whole number from 1 to 1000000']
+        ['recipe steps is 0; it should be greater than or equal to 1']
     """
 
     optimizer: Optimizer = "adam"
-    lr: float = 1e-3
-    steps: int = 300
-    batch_size: int = 0
-    momentum: float = 0.0
-    weight_decay: float = 0.0
+    lr: Rate = 1e-3
+    steps: Steps = 300
+    batch_size: BatchSize = 0
+    momentum: Rate = 0.0
+    weight_decay: Rate = 0.0
     schedule: Schedule = "constant"
-    augmentation: str = "none"
+    augmentation: Annotated[str, Field(max_length=64)] = "none"
     loss: Loss = "cross_entropy"
 
     def problems(self) -> list[str]:
         """Return one sentence per field that no student could be trained with."""
         found = []
-        for name, kind in (("optimizer", Optimizer), ("schedule", Schedule), ("loss", Loss)):
-            if getattr(self, name) not in (options := get_args(kind)):
-                found.append(f"recipe {name} is {getattr(self, name)!r}; it must be one of {', '.join(options)}")
-        for name, low, high in (("steps", 1, 1_000_000), ("batch_size", 0, 1_000_000)):
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                found.append(f"recipe {name} is {value!r}; it must be a whole number from {low} to {high}")
-        for name in ("lr", "momentum", "weight_decay"):
-            value = getattr(self, name)
-            if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
-                found.append(f"recipe {name} is {value!r}; it must be a finite number of at least 0")
-        if not isinstance(self.augmentation, str) or len(self.augmentation) > 64:
-            found.append("recipe augmentation must be the name of a strategy")
+        for name, declared in _FIELDS.items():
+            try:
+                declared.fitting(getattr(self, name))
+            except ValueError as error:
+                found.append(f"recipe {name} is {shorten(getattr(self, name))}; {error}")
         return found
 
     def scalars(self) -> int:
         """Count the numbers the recipe carries."""
         return sum(isinstance(value, (int, float)) for value in asdict(self).values())
+
+
+#: Read here, since pydantic imports parts of itself for the first type, and sets are read where imports count as reaching out.
+_FIELDS = hyperparameters(TrainRecipe, "recipe")

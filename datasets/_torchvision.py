@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,8 +10,9 @@ from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
 
-from bench import BenchError, DataOptions, Dataset, Spec, Split, read_array_layout
-from bench.data import array_layout_files
+from bench import DataOptions, Dataset, Spec, Split, read_array_layout
+from bench.array_layout import array_layout_files
+from bench.data import NotThere
 
 _PATIENCE = 15.0  # seconds without an answer before a download counts as failed; urllib would wait for ever
 
@@ -21,25 +23,26 @@ class Official:
 
     Attributes:
         folder: where they lie, relative to the data root.
-        needed: names of the files that must be there.
+        needed: the files that must be there, each with all its names, the official one first.
         archives: further files, relative to the data root, in which the same images may lie.
         open: reads the training (true) or the test images from a data root, without opening the other's files.
         fetch: downloads all files into a data root.
     """
 
     folder: str
-    needed: tuple[str, ...]
+    needed: tuple[tuple[str, ...], ...]
     archives: tuple[str, ...]
     open: Callable[[Path, bool], Split]
     fetch: Callable[[Path], None]
 
     def files(self, root: Path) -> tuple[Path, ...]:
         """Return every path at which the images may lie, whether or not it exists."""
-        return (*(root / self.folder / name for name in self.needed), *(root / name for name in self.archives))
+        lying = (root / self.folder / name for names in self.needed for name in names)
+        return (*lying, *(root / name for name in self.archives))
 
     def missing(self, root: Path) -> list[str]:
         """Return the needed files that are not there."""
-        return [name for name in self.needed if not (root / self.folder / name).is_file()]
+        return [names[0] for names in self.needed if not any(os.path.exists(root / self.folder / name) for name in names)]
 
 
 def open_dataset(spec: Spec, official: Official, options: DataOptions) -> Dataset:
@@ -55,33 +58,27 @@ def open_dataset(spec: Spec, official: Official, options: DataOptions) -> Datase
             return replace(copy, files=(*copy.files, *official.files(root)))
         _fetch(spec, official, options)
 
-    def read(train: bool) -> Split:
-        try:
-            return official.open(root, train)
-        except (RuntimeError, ValueError, EOFError) as error:
-            what = "; ".join(str(error).split("\n"))
-            raise BenchError(
-                f"the files of data set '{spec.name}' in {root / official.folder} are damaged ({what}); replace them"
-            ) from error
-
     files = (*official.files(root), *array_layout_files(root, spec.name))
-    return Dataset(spec, train=read(True), test=lambda: read(False), files=files)
+    return Dataset(spec, train=official.open(root, True), test=lambda: official.open(root, False), files=files)
 
 
 def _fetch(spec: Spec, official: Official, options: DataOptions) -> None:
     if not options.download:
-        raise BenchError(_not_there(spec, official, options.root, "and downloads are off"))
+        raise NotThere(_not_there(spec, official, options.root, "and downloads are off"))
     try:
         with _short_patience():
             official.fetch(options.root)
     except (OSError, RuntimeError, HTTPException) as error:
-        raise BenchError(_not_there(spec, official, options.root, "and cannot be downloaded")) from error
+        raise NotThere(_not_there(spec, official, options.root, "and cannot be downloaded")) from error
 
 
 def _not_there(spec: Spec, official: Official, root: Path, why: str) -> str:
+    needed = ", ".join(names[0] for names in official.needed)
     arrays = ", ".join(path.name for path in array_layout_files(root, spec.name)[:4])
+    missing = official.missing(root)
+    found = "is not in" if len(missing) == len(official.needed) else f"lacks {', '.join(missing)} in"
     return (
-        f"data set '{spec.name}' is not in {root} {why}: put its official files ({', '.join(official.needed)}) into "
+        f"data set '{spec.name}' {found} {root} {why}: put its official files ({needed}) into "
         f"{root / official.folder}, or its arrays ({arrays}) into {root / spec.name}, or point --data-root at them"
     )
 

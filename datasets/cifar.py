@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from bench import DATASETS, DataOptions, Dataset, Spec, Split, about
+from bench import DATASETS, BenchError, DataOptions, Dataset, Spec, Split, about
+from bench.file_kinds import kind_of
+from bench.files import read_bytes
+from bench.guard import ForbiddenAccess
 
 from ._torchvision import Official, open_dataset
 
@@ -57,9 +62,17 @@ def _official(kind: str, folder: str, needed: tuple[str, ...], archive: str) -> 
     def open_split(root: Path, train: bool) -> Split:
         import torchvision.datasets  # here and not above: it takes longer to import than digits takes to open
 
+        official = getattr(torchvision.datasets, kind)
+        listed = official.train_list if train else official.test_list
         # Without the other part's list torchvision does not open the other part's files to check their MD5.
         other = "test_list" if train else "train_list"
-        part = type(kind, (getattr(torchvision.datasets, kind),), {other: []})(root, train=train, download=False)
+        try:
+            part = type(kind, (official,), {other: []})(root, train=train, download=False)
+        except ForbiddenAccess:
+            raise
+        except (OSError, RuntimeError) as error:
+            sums = dict([*listed, (official.meta["filename"], official.meta["md5"])])
+            raise BenchError(_damage(root / folder, sums) or f"the files in {root / folder} cannot be read: {error}") from error
         pixels = np.ascontiguousarray(part.data.transpose(0, 3, 1, 2))
         return Split(torch.from_numpy(pixels), torch.tensor(part.targets, dtype=torch.int64))
 
@@ -68,4 +81,16 @@ def _official(kind: str, folder: str, needed: tuple[str, ...], archive: str) -> 
 
         getattr(torchvision.datasets, kind)(root, download=True)
 
-    return Official(folder, needed, (archive,), open_split, fetch)
+    return Official(folder, tuple((name,) for name in needed), (archive,), open_split, fetch)
+
+
+def _damage(folder: Path, sums: Mapping[str, str]) -> str:
+    """Return a sentence about the first file in ``folder`` whose MD5 is not that of the official one, or an empty string."""
+    for name, official in sums.items():
+        try:
+            content = read_bytes(folder / name)
+        except OSError as error:
+            return f"{folder / name} cannot be read ({error.strerror}); put the official file there"
+        if hashlib.md5(content, usedforsecurity=False).hexdigest() != official:
+            return f"{folder / name} is not the official file (another MD5), it holds {kind_of(content)}; replace it"
+    return ""

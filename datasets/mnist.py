@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench import DATASETS, DataOptions, Dataset, Spec, Split, about
+from bench.array_layout import split_of_arrays
 
+from ._idx import names_of, read_idx
 from ._torchvision import Official, open_dataset
 
 _SHAPE = (1, 28, 28)
@@ -20,30 +22,31 @@ FASHION_MNIST = Spec("fashion_mnist", classes=10, shape=_SHAPE, class_names=_CLO
 @about(MNIST, reference="LeCun et al. 1998, Gradient-Based Learning Applied to Document Recognition")
 def mnist(options: DataOptions) -> Dataset:
     """MNIST: handwritten digits, 28x28 gray."""
-    return open_dataset(MNIST, _official("MNIST"), options)
+    return open_dataset(MNIST, _official("MNIST", MNIST), options)
 
 
 @DATASETS.register("fashion_mnist")
 @about(FASHION_MNIST, reference="Xiao et al. 2017, arXiv 1708.07747")
 def fashion_mnist(options: DataOptions) -> Dataset:
     """Fashion-MNIST: articles of clothing, 28x28 gray."""
-    return open_dataset(FASHION_MNIST, _official("FashionMNIST"), options)
+    return open_dataset(FASHION_MNIST, _official("FashionMNIST", FASHION_MNIST), options)
 
 
-def _official(kind: str) -> Official:
+def _official(kind: str, spec: Spec) -> Official:
     """Describe the idx files of one of torchvision's relatives of MNIST, named by its class."""
+    folder = f"{kind}/raw"
 
     def open_split(root: Path, train: bool) -> Split:
-        import torchvision.datasets  # here and not above: it takes longer to import than digits takes to open
-
-        part = getattr(torchvision.datasets, kind)(root, train=train, download=False)
-        return Split(part.data.unsqueeze(1).contiguous(), part.targets.long())
+        part = "train" if train else "t10k"
+        images = read_idx(root / folder, f"{part}-images-idx3-ubyte", 3)
+        return split_of_arrays(images, read_idx(root / folder, f"{part}-labels-idx1-ubyte", 1), spec)
 
     def fetch(root: Path) -> None:
-        import torchvision.datasets
+        import torchvision.datasets  # here and not above: it takes longer to import than digits takes to open
 
-        getattr(torchvision.datasets, kind)(root, download=True)
+        # Its constructor would read, and prefer what very old torchvisions wrote beside the official files.
+        bare = type(kind, (getattr(torchvision.datasets, kind),), {"__init__": lambda self: setattr(self, "root", root)})
+        bare().download()
 
-    folder = f"{kind}/raw"
     old = tuple(f"{kind}/processed/{name}" for name in ("training.pt", "test.pt"))  # written by very old torchvisions
-    return Official(folder, _RAW, (*(f"{folder}/{name}.gz" for name in _RAW), *old), open_split, fetch)
+    return Official(folder, tuple(map(names_of, _RAW)), old, open_split, fetch)

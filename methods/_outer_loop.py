@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from bench import Parameterization, Run, Task
+from bench.train_recipe import Rate
 
 #: Raised when the same gradients move the stored numbers otherwise; part of the key of every product with an objective.
 VERSION = 1
@@ -35,25 +37,14 @@ class Outer:
             Non-finite gradients are skipped, whatever it is.
     """
 
-    outer_iterations: int = 1000
+    outer_iterations: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1000
     outer_optimizer: Literal["adam", "sgd"] = "adam"
-    outer_lr: float = 1e-3
-    label_lr: float = 1e-3
-    outer_momentum: float = 0.5
+    outer_lr: Rate = 1e-3
+    label_lr: Rate = 1e-3
+    outer_momentum: Rate = 0.5
     outer_schedule: Literal["constant", "cosine"] = "constant"
-    average: float = 0.0
+    average: Annotated[float, Field(ge=0, le=1)] = 0.0
     clip: Clip = "off"
-
-    def problem(self) -> str | None:
-        """Return a sentence if nothing could be optimised like this."""
-        if self.outer_iterations < 1:
-            return f"outer_iterations is {self.outer_iterations}; at least one step is needed"
-        if not 0.0 <= self.average <= 1.0:
-            return f"average is {self.average}; it is a share of the run, from 0 to 1"
-        for name in ("outer_lr", "label_lr", "outer_momentum"):
-            if getattr(self, name) < 0:
-                return f"{name} is {getattr(self, name)}; it must not be negative"
-        return None
 
 
 @dataclass

@@ -22,10 +22,11 @@ from bench import (
     Task,
 )
 from bench.errors import did_you_mean
+from bench.fields import Hyperparameter, hyperparameters
 from bench.form import NOISE
-from bench.method import Hyperparameter, hyperparameters
 from bench.nn.spaces import SPACES, needs_of_space
 from bench.registry import claim_fields
+from bench.selection import is_deterministic
 
 from . import _outer_loop
 from ._outer_loop import Outer, OuterLoop
@@ -144,6 +145,11 @@ class Product(Method):
         """Return those of the objective."""
         return self.objective.unkeyed if self.objective else frozenset()
 
+    def same_for_every_seed(self) -> bool:
+        """Tell whether selection and objective promise it, and every seed looks through the same features."""
+        fixed = is_deterministic(self.form.selection()) and self.form.feature_seeds == 1
+        return self.deterministic or (fixed and (self.objective is None or self.objective.deterministic))
+
     def code(self) -> tuple[Any, ...]:
         """Return the classes of the chosen parts, and of what joins them."""
         moved = (type(self.objective), OuterLoop) if self.objective else ()
@@ -154,11 +160,10 @@ class Product(Method):
         """Settle the student, ask the objective, and let the form turn the budget into geometry.
 
         Raises:
-            BenchError: a name among the fields does not exist, or no student could be trained with them.
+            BenchError: the images are too small for the student's network.
         """
         spec, student = context.spec, self.student.settle(context.spec)
-        student.check(spec)
-        self.form.selection()  # names one that exists
+        student.build(spec)  # which says so where the images are too small for the network
         if sentence := self._problem(spec, student):
             return Refusal(sentence)
         # ``real`` is another name, and equal products are to be one cell.
@@ -178,7 +183,7 @@ class Product(Method):
             plan={"images": images, "geometry": dict(planned.geometry)},
             adapted=planned.adapted,
             external=planned.external,
-            notes=planned.notes,
+            notes=(*planned.notes, *_repeated(planned, context)),
             outer_steps=steps,
             flops=flops,
             presented_examples=student.presented_examples(images),
@@ -189,7 +194,7 @@ class Product(Method):
     def _problem(self, spec: Spec, student: Student) -> str | None:
         if self.objective is None:
             return f"without an objective {NOISE} stays {NOISE}; choose init=real" if self.form.init == NOISE else None
-        return self.outer.problem() or self.objective.refuses(spec, student)
+        return self.objective.refuses(spec, student)
 
     def distill(self, task: Task) -> DistilledSet:
         """Build the form, let the objective move its numbers, and hand over what the outer loop ends with."""
@@ -203,6 +208,24 @@ class Product(Method):
         run = self.objective.begin(task, self.student, task.steps(self.outer.outer_iterations))
         OuterLoop(self.outer, task, stored, run).finish()
         return DistilledSet(task.spec, stored, recipe, space=self.student.space, network=self.student.network)
+
+
+def _repeated(planned: FormPlan, context: PlanContext) -> tuple[str, ...]:
+    """Return a note where a form starts from more real images of a class than there are, so that some are taken again.
+
+    They are charged like any others.
+    """
+    if planned.form.selection() is None or not context.class_counts:
+        return ()
+    slots = planned.form.slots(planned.form.empty(context.spec, planned), planned)
+    wanted = slots.bincount(minlength=context.spec.classes).tolist()
+    short = [label for label, have in enumerate(context.class_counts) if wanted[label] > have]
+    if not short:
+        return ()
+    worst = min(short, key=lambda label: context.class_counts[label])
+    counts = f"class {worst} has {context.class_counts[worst]} training images where {wanted[worst]} are kept"
+    others = f" (and so for {len(short) - 1} more)" if len(short) > 1 else ""
+    return (f"{counts}{others}, so images are repeated and charged again",)
 
 
 def _check_defaults(objective: type[Objective]) -> None:

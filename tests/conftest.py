@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 import torch
 
-from bench import DataOptions, Dataset, load_dataset, registry
+from bench import DataOptions, Dataset, load_dataset, plugin_trial, registry
 
 NO_REAL_DATA = "DDBENCH_TEST_DATA names no folder with real data"
 
@@ -55,6 +55,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(f"{len(without_data)} tests did not run, because DDBENCH_TEST_DATA names no folder with what they need:")
         for nodeid in without_data:
             terminalreporter.line(f"  {nodeid}")
+
+
+@pytest.fixture(autouse=True)
+def untried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the process in which plugin files are tried: it takes seconds, and those of tests end nothing on import."""
+    monkeypatch.setattr(plugin_trial, "_try", lambda *_: None)
 
 
 @pytest.fixture(autouse=True)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import METHODS, Budget, BudgetRequest, Dataset, Method, Need, PlanContext, Refusal, Resolution, Spec, Task
+from bench import Budget, BudgetRequest, Dataset, Method, Need, PlanContext, Refusal, Resolution, Spec, Task
+from bench.contract.trials import plan_request
 from bench.nn.spaces import fit_space
-from bench.recipes import check_fields, resolve_recipe
+from bench.sweep.planning.requests import MethodRequest
 
 
 def no_prerequisites(need: Need) -> Path:
@@ -30,17 +31,8 @@ def plan(
     find: Callable[[Need], Path] = no_prerequisites,
 ) -> Resolution | Refusal:
     """Plan a method with some fields set, without its recipes unless they are asked for."""
-    kind, asked, answer = METHODS[name], granted(budget, spec), None
-    explicit = check_fields(kind, fields or {}, "test")
-    for parts in kind.candidates(explicit):
-        layer = {key: value for key, value in explicit.items() if key not in parts}
-        dataset = spec.name if recipes else "no such data set"
-        values = resolve_recipe(kind, dataset, asked.ipc, layer, chosen=parts).values
-        answer = kind.build(values).plan(PlanContext(spec, asked, seed, find=find))
-        if isinstance(answer, Resolution):
-            return answer
-    assert answer is not None
-    return answer
+    context = PlanContext(spec, granted(budget, spec), seed, find=find)
+    return plan_request(MethodRequest(name, "", fields or {}), context, recipes)
 
 
 def planned(name: str, spec: Spec, budget: str, fields: dict[str, Any] | None = None, **options: Any) -> Resolution:

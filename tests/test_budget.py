@@ -59,6 +59,21 @@ def test_spellings_of_one_number_are_one_request(text: str) -> None:
     assert BudgetRequest.parse(text) == BudgetRequest.parse("1")
 
 
+@pytest.mark.parametrize("text", ["1e9", "0.1e-9", "9" * 5000 + "px", "1000000000001px", "0px", "9" * 5000, "1e99", "1e-99", "٣"])
+def test_what_no_data_set_has_is_refused(text: str) -> None:
+    with pytest.raises(BenchError, match="budget '.*(out of reach; ask for|is not a number)"):
+        BudgetRequest.parse(text)
+
+
+@given(st.text("0123456789.epx+-", max_size=12))
+def test_a_normal_form_is_its_own(text: str) -> None:
+    try:
+        normal = BudgetRequest.parse(text).text
+    except BenchError:
+        return
+    assert BudgetRequest.parse(normal).text == normal
+
+
 def test_normal_form_has_no_exponent() -> None:
     assert BudgetRequest.parse("10").text == "10"
     assert BudgetRequest.parse("1e-2").text == "0.01"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -92,29 +93,46 @@ def edit_tensors(folder: Path, change: Callable[[dict[str, Tensor]], object]) ->
 RECIPE = asdict(TrainRecipe())
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no manifest": (lambda f: (f / MANIFEST).unlink(), "cannot be read"),
-    "torn manifest": (lambda f: (f / MANIFEST).write_bytes((f / MANIFEST).read_bytes()[:50]), "cannot be read"),
+    "torn manifest": (lambda f: (f / MANIFEST).write_bytes((f / MANIFEST).read_bytes()[:50]), "cannot be used: it is no JSON: EOF"),
     "binary manifest": (lambda f: (f / MANIFEST).write_bytes(b"\xff\xfe\x00"), "cannot be read"),
     "another schema": (lambda f: edit_manifest(f, schema=1), "not of schema 2"),
-    "a list": (lambda f: (f / MANIFEST).write_text("[]"), "not of schema 2"),
-    "a surplus key": (lambda f: edit_manifest(f, teacher="resnet"), "it differs in teacher"),
+    "a list": (lambda f: (f / MANIFEST).write_text("[]"), "should be a JSON object"),
+    "a surplus key": (lambda f: edit_manifest(f, teacher="resnet"), "teacher is not a field of it"),
     "another data set": (lambda f: edit_manifest(f, dataset="mnist"), "the set is for dataset 'mnist'"),
     "another shape": (lambda f: edit_manifest(f, shape=[1, 2, 4]), "the set is for shape"),
     "an unknown decoder": (lambda f: edit_manifest(f, parameterization="os.system"), "not registered"),
     "another version": (lambda f: edit_manifest(f, version=9), "written by version 9"),
     "a senseless config": (lambda f: edit_manifest(f, config={"rows": 4}), "cannot be used: KeyError"),
-    "a config of another type": (lambda f: edit_manifest(f, config=None), "cannot be used: TypeError"),
+    "a config of another type": (lambda f: edit_manifest(f, config=None), "config is None; it should be a JSON object"),
     "a config of another size": (lambda f: edit_manifest(f, config={"count": 3}), "declared is"),
     "a ninth scalar": (lambda f: edit_manifest(f, recipe={**RECIPE, "epsilon": 0.1}), "differs in epsilon"),
     "a field less": (lambda f: edit_manifest(f, recipe={"lr": 0.1}), "it differs in"),
-    "a rate that is not finite": (lambda f: edit_manifest(f, recipe={**RECIPE, "lr": float("nan")}), "recipe lr is nan"),
+    "a rate that is not finite": (lambda f: edit_manifest(f, recipe={**RECIPE, "lr": float("nan")}), "recipe.lr is nan; it must be finite"),
     "a negative rate": (lambda f: edit_manifest(f, recipe={**RECIPE, "lr": -1.0}), "recipe lr is -1"),
     "half a step": (lambda f: edit_manifest(f, recipe={**RECIPE, "steps": 1.5}), "recipe steps is 1.5"),
     "an unknown optimizer": (lambda f: edit_manifest(f, recipe={**RECIPE, "optimizer": "lion"}), "recipe optimizer is 'lion'"),
     "an unknown loss": (
         lambda f: edit_manifest(f, recipe={**RECIPE, "loss": "hinge"}),
-        "recipe loss is 'hinge'; it must be one of cross_entropy, mse",
+        "recipe loss is 'hinge'; it should be 'cross_entropy' or 'mse'",
     ),
     "text as a rate": (lambda f: edit_manifest(f, recipe={**RECIPE, "lr": "0.1"}), "recipe lr is '0.1'"),
+    "a rate of 400 digits": (lambda f: edit_manifest(f, recipe={**RECIPE, "lr": 10**400}), "recipe lr is 1000"),
+    "a list as decoder": (lambda f: edit_manifest(f, parameterization=[{}]), r"parameterization is \[\{\}\]; it should be a text"),
+    "a dataset that is null": (lambda f: edit_manifest(f, dataset=None), "dataset is None; it should be a text"),
+    "classes as text": (lambda f: edit_manifest(f, classes="2"), "classes is '2'; it should be a whole number"),
+    "a fourth side": (lambda f: edit_manifest(f, shape=[1, 2, 3, 4]), "shape is"),
+    "half a surrogate": (lambda f: edit_manifest(f, space="\ud800"), "it is no JSON"),
+    "infinity in the notes": (lambda f: edit_manifest(f, notes={"a": [float("inf")]}), "notes.a.0 is inf; it must be finite"),
+    "infinity in the config": (
+        lambda f: (f / MANIFEST).write_text((f / MANIFEST).read_text().replace('"count": 4', '"count": 1e999')),
+        "config.count is inf; it must be finite",
+    ),
+    "deep brackets": (lambda f: (f / MANIFEST).write_text("[" * 10**5), "it is no JSON: recursion limit exceeded"),
+    "a number of many digits": (lambda f: (f / MANIFEST).write_text("9" * 10**5), "it is no JSON: number out of range"),
+    "a pipe": (lambda f: ((f / MANIFEST).unlink(), os.mkfifo(f / MANIFEST)), "it is not a regular file"),
+    "a pipe as tensors": (lambda f: ((f / TENSORS).unlink(), os.mkfifo(f / TENSORS)), "it is not a regular file"),
+    "a device as tensors": (lambda f: ((f / TENSORS).unlink(), (f / TENSORS).symlink_to("/dev/zero")), "it is not a regular file"),
+    "a folder as tensors": (lambda f: ((f / TENSORS).unlink(), (f / TENSORS).mkdir()), "cannot be read"),
     "coordinates": (lambda f: edit_manifest(f, coordinates="lab"), "coordinates"),
     "notes": (lambda f: edit_manifest(f, notes=[1]), "notes"),
     "no tensors": (lambda f: (f / TENSORS).unlink(), "cannot be read"),

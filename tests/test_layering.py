@@ -1,4 +1,4 @@
-"""Who may import whom, read from the source: nouns <- nn <- judge <- sweep; report reads records; cli on top."""
+"""Who may import whom, read from the source: nouns <- nn <- judge <- sweep <- contract; report reads records; cli on top."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def layer(module: str) -> str:
     if module.startswith(TOP):
         return "top"
     part = module.split(".")[1] if "." in module else ""
-    return part if part in ("nn", "decoders", "judge", "sweep", "report") else "nouns"
+    return part if part in ("nn", "decoders", "judge", "sweep", "contract", "report") else "nouns"
 
 
 BELOW = {
@@ -74,8 +74,9 @@ BELOW = {
     "decoders": {"nouns", "decoders"},
     "judge": {"nouns", "nn", "judge"},
     "sweep": {"nouns", "nn", "judge", "sweep"},
+    "contract": {"nouns", "nn", "judge", "sweep", "contract"},
     "report": {"report"},
-    "top": {"nouns", "nn", "judge", "sweep", "report", "top"},
+    "top": {"nouns", "nn", "judge", "sweep", "contract", "report", "top"},
 }
 REPORT_READS = {"bench.record", "bench.errors", "bench.keys", "bench.budget", "bench.files"}
 

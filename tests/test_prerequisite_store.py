@@ -105,8 +105,8 @@ def test_seeds_give_different_numbers_and_equal_ones_equal_numbers(toy, store, l
         ({"stepz": 3}, "has no field 'stepz'; did you mean 'steps'"),
         ({"steps": "three"}, "field 'steps' cannot be 'three'"),
         ({"steps": 3.5}, "field 'steps' cannot be 3.5"),
-        ({"scale": {1}}, "field 'scale' must be plain JSON"),
-        ({"scale": float("nan")}, "field 'scale' must be plain JSON"),
+        ({"scale": {1}}, "field 'scale' cannot be .*: it is no plain number"),
+        ({"scale": float("nan")}, "field 'scale' cannot be nan: it must be finite"),
     ],
 )
 def test_a_wrong_config_is_refused_in_a_sentence(toy, config, words):
@@ -220,7 +220,64 @@ def lose_a_file(folder: Path) -> None:
     (folder / "steps" / "2.txt").unlink()
 
 
-@pytest.mark.parametrize("damage", [flip_a_byte, cut_short, lose_the_manifest, garble_the_manifest, lose_a_file])
+def edit_the_manifest(**changes: Any) -> Any:
+    def edit(folder: Path) -> None:
+        file = folder / "manifest.json"
+        file.chmod(0o644)
+        file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+    return edit
+
+
+def write_zeros(folder: Path) -> None:
+    """Numbers of the same length, so that nothing but a checksum can tell."""
+    file = folder / "steps" / "1.txt"
+    file.chmod(0o644)
+    file.write_bytes(b"0" * file.stat().st_size)
+
+
+def become(kind: str, *inside: str) -> Any:
+    """Return what puts something else in the place of the folder, or of a file inside it."""
+
+    def change(folder: Path) -> None:
+        place = folder.joinpath(*inside)
+        place.rename(folder.parent / "taken away")
+        if kind == "pipe":
+            os.mkfifo(place)
+        elif kind == "file":
+            place.write_text("noise")
+        elif kind == "folder":
+            place.mkdir()
+        else:
+            place.symlink_to({"dangling link": "/not/there", "device": "/dev/zero", "loop": place}[kind])
+
+    return change
+
+
+LISTED = {"bytes": 1, "sha256": "0" * 64}
+DAMAGES = {
+    "a byte": flip_a_byte,
+    "cut short": cut_short,
+    "zeros": write_zeros,
+    "no manifest": lose_the_manifest,
+    "half a manifest": garble_the_manifest,
+    "no file": lose_a_file,
+    "files null": edit_the_manifest(files=None),
+    "no files listed": edit_the_manifest(files={}),
+    "seconds a text": edit_the_manifest(seconds="long"),
+    "seconds no number": edit_the_manifest(seconds=float("nan")),
+    "another key": edit_the_manifest(key="other"),
+    "surplus": edit_the_manifest(more=1),
+    "a file outside": edit_the_manifest(files={"../../ledger": LISTED}),
+    "a file of the system": edit_the_manifest(files={"/dev/zero": LISTED}),
+    "a NUL": edit_the_manifest(files={"a\x00b": LISTED}),
+    **{f"{kind} as folder": become(kind) for kind in ("pipe", "file", "dangling link", "device", "loop")},
+    **{f"{kind} as manifest": become(kind, "manifest.json") for kind in ("pipe", "folder", "dangling link", "device", "loop")},
+    **{f"{kind} as a file": become(kind, "steps", "1.txt") for kind in ("pipe", "folder", "dangling link", "device", "loop")},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_one_is_built_again_with_a_warning(toy, store, ledger, damage):
     built: Built = ensure(steps(ledger), toy.toy_dataset(), store, CPU)
     whole = {name: text for name, text in contents(built.path).items() if name != "manifest.json"}
@@ -232,8 +289,29 @@ def test_a_damaged_one_is_built_again_with_a_warning(toy, store, ledger, damage)
     (warning,) = store.warnings
     assert str(built.path) in warning
     assert "is damaged" in warning
-    assert (store.folder / f"{built.key}.damaged").is_dir(), "the old files are kept to be looked at"
+    assert os.path.lexists(store.folder / f"{built.key}.damaged"), "the old files are kept to be looked at"
     assert ensure(steps(ledger), toy.toy_dataset(), store, CPU).fresh is False
+
+
+@pytest.mark.parametrize("kind", ["pipe", "file", "folder", "dangling link", "device", "loop"])
+@pytest.mark.parametrize("name", [".building-{}", ".building-{}.seconds", "{}.lock", "{}.damaged"])
+def test_whatever_lies_in_its_way_it_is_built(toy, store, ledger, kind, name):
+    """A folder where it is built, and a file where its lock is, are what the suite puts there."""
+    key = resolve(steps(ledger)).key(0, toy.toy_dataset().fingerprint())
+    place = store.folder / name.format(key)
+    place.parent.mkdir()
+    place.touch()
+    become(kind, place.name)(store.folder)
+    assert ensure(steps(ledger), toy.toy_dataset(), store, CPU).fresh
+    assert store.find(key) == store.folder / key
+
+
+@pytest.mark.parametrize("noted", ["nan", "inf", "-5", "long", ""])
+def test_nonsense_about_an_earlier_build_is_not_counted(toy, store, ledger, noted):
+    key = resolve(steps(ledger)).key(0, toy.toy_dataset().fingerprint())
+    store.folder.mkdir()
+    (store.folder / f".building-{key}.seconds").write_text(noted)
+    assert 0 <= ensure(steps(ledger), toy.toy_dataset(), store, CPU).seconds < 60
 
 
 def test_nothing_is_hashed_twice_in_one_process(toy, store, ledger, monkeypatch):
@@ -242,7 +320,7 @@ def test_nothing_is_hashed_twice_in_one_process(toy, store, ledger, monkeypatch)
     def refuse(*_: object) -> None:
         raise AssertionError("hashed again")
 
-    monkeypatch.setattr("bench.prerequisite_store.hashlib.file_digest", refuse)
+    monkeypatch.setattr("bench.files.hashlib.file_digest", refuse)
     assert PrerequisiteStore(store.folder).find(built.key) == built.path
 
 

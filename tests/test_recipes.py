@@ -2,76 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Literal
 
 import pytest
-from hypothesis import given
+import yaml
+from damage import mutations
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from bench import METHODS, BenchError, DistilledSet, Method, Task
-from bench.recipes import check_fields, load_rules, read_yaml, recipe_file, resolve_recipe
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("1e-3", 0.001),
-        ("1E5", 100000.0),
-        ("1.5e+2", 150.0),
-        (".5", 0.5),
-        ("-2.", -2.0),
-        (".inf", math.inf),
-        ("10", 10),
-        ("010", 10),
-        ("08", 8),
-        ("-7", -7),
-        ("no", "no"),
-        ("on", "on"),
-        ("yes", "yes"),
-        ("true", True),
-        ("False", False),
-        ("null", None),
-        ("~", None),
-        ("0x10", "0x10"),
-        ("1:30", "1:30"),
-        ("2024-01-01", "2024-01-01"),
-        ("153x60", "153x60"),
-        ("1e", "1e"),
-        ("e5", "e5"),
-        ("3px", "3px"),
-    ],
-)
-def test_scalars_are_what_they_look_like(text: str, value: object) -> None:
-    found = read_yaml(text, "here")
-    assert found == value
-    assert type(found) is type(value)
-
-
-@given(st.floats(allow_nan=False, allow_infinity=False))
-def test_every_float_that_python_writes_is_a_float(number: float) -> None:
-    assert read_yaml(repr(number), "here") == number
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ("a: 1\nb: 2\na: 3", "here:3 is not valid YAML: key 'a' appears twice"),
-        ("x:\n  lr: 1\n  lr: 1", "here:3 .*appears twice"),
-        ("a: [1, 2", "here:1 is not valid YAML"),
-        ("? [1, 2]\n: 3", "cannot be a key"),
-        ("!!int abc", "not valid YAML"),
-        ("!!python/object/apply:os.system ['true']", "not valid YAML"),
-        ("a: b: c", "here:1 is not valid YAML"),
-    ],
-)
-def test_broken_yaml_names_the_file_and_the_line(text: str, complaint: str) -> None:
-    with pytest.raises(BenchError, match=complaint):
-        read_yaml(text, "here")
+from bench.recipes import check_built, check_fields, load_rules, recipe_file, resolve_recipe
+from bench.yaml_text import read_yaml_file
 
 
 @dataclass(frozen=True)
@@ -141,6 +88,25 @@ def test_without_a_matching_rule_the_recipe_is_untuned(recipes: Any) -> None:
     assert (found.tuned, found.trials, found.sources) == (False, 0, ())
 
 
+@pytest.mark.parametrize(("trials", "tuned"), [("", True), ("\n  trials: 0", False), ("\n  trials: 3", True)])
+def test_a_rule_that_nobody_tuned_leaves_its_row_untuned(recipes: Any, trials: str, tuned: bool) -> None:
+    """Without trials the values are somebody's published ones."""
+    recipes("- set: {window: 3}\n  source: somewhere" + trials)
+    found = resolve_recipe(Toy, "digits", 1.0)
+    assert (found.values["window"], found.tuned) == (3, tuned)
+
+
+def test_what_was_published_stands_beside_the_recipe_and_tunes_nothing(recipes: Any) -> None:
+    recipes(
+        "- {when: {dataset: digits, ipc: 1}, published: {accuracy: 53.2, spread: 0.7}, source: table 1}\n"
+        "- {when: {dataset: digits, ipc: 1.0}, published: {accuracy: 50}, source: table 2}\n"
+    )
+    found = resolve_recipe(Toy, "digits", 1.0)
+    assert found.published == ({"accuracy": 53.2, "spread": 0.7, "source": "table 1"}, {"accuracy": 50, "source": "table 2"})
+    assert (found.values, found.tuned, found.sources, found.trials) == ({}, False, (), 0)
+    assert resolve_recipe(Toy, "digits", 0.9).published == resolve_recipe(Toy, "mnist", 1.0).published == ()
+
+
 def test_no_file_is_no_rule(recipes: Any) -> None:
     assert recipe_file(Toy) is None
     assert load_rules(Toy) == ()
@@ -165,6 +131,14 @@ def test_no_file_is_no_rule(recipes: Any) -> None:
         ("- {when: {ipc: true}, set: {}, source: x}", "closed range"),
         ("- {set: {}, source: x, trials: many}", "trials must be a whole number"),
         ("- {set: {}, source: x, trials: -1}", "trials must be a whole number"),
+        ("- {when: {dataset: d, ipc: 1}, published: {accuracy: 0.532}, source: x, trials: 1}", "sets nothing"),
+        ("- {when: {dataset: d, ipc: 1}, published: {accuracy: 53}, set: {window: 1}, source: x}", "sets nothing"),
+        ("- {when: {dataset: d}, published: {accuracy: 53}, source: x}", "needs a data set and one number"),
+        ("- {when: {dataset: d, ipc: [1, 2]}, published: {accuracy: 53}, source: x}", "needs a data set and one number"),
+        ("- {when: {dataset: d, ipc: 1}, published: {accuracy: 530}, source: x}", "published.accuracy is wrong.*53.2"),
+        ("- {when: {dataset: d, ipc: 1}, published: {spread: 1}, source: x}", "published.accuracy is wrong: field required"),
+        ("- {when: {dataset: d, ipc: 1}, published: {accuracy: 53, by: me}, source: x}", "published.by is wrong"),
+        ("- {when: {dataset: d, ipc: 1}, published: 53, source: x}", "published is wrong"),
         ("- {set: {}, source: x}\n- {set: {windw: 1}, source: x}", "rule 2: toy has no field 'windw'; did you mean 'window'"),
         ("- {set: {window: 1.5}, source: x}", "field 'window' cannot be 1.5"),
         ("- {set: {window: '5'}, source: x}", "field 'window' cannot be '5'"),
@@ -195,3 +169,42 @@ def test_the_recipes_of_the_suite_are_well_formed() -> None:
     for name in METHODS:
         for rule in load_rules(METHODS[name]):
             assert rule.source, f"a rule of {name} does not say where its values come from"
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"\xff\xfe", "recipe file '.*toy_of_a_test.yaml' cannot be read: it is not text"),
+        (b"- {set: {window: !!timestamp x}}", "not valid YAML"),
+        (b"- {set: {0: 1}, source: x}", "toy has no field '0'"),
+        (b"- {set: {}, source: x, when: {ipc: [1, 1e999]}}", "a closed range .* from 0 to 1e.09, found"),
+    ],
+)
+def test_a_recipe_file_that_is_no_plain_yaml_is_one_sentence(recipes: Any, tmp_path: Path, content: bytes, complaint: str) -> None:
+    (tmp_path / "toy_of_a_test.yaml").write_bytes(content)
+    with pytest.raises(BenchError, match=complaint):
+        load_rules(Toy)
+
+
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=mutations(yaml.safe_load(TWO_RULES)))
+def test_a_damaged_recipe_file_is_read_or_one_sentence(recipes: Any, text: str) -> None:
+    recipes(text)
+    with suppress(BenchError):
+        for rule in load_rules(Toy):
+            rule.matches("digits", 0.5)
+            check_built(Toy(**rule.set), "a test")
+
+
+@pytest.mark.parametrize("name", ["podd", "rat_bptt", "random"])
+@hypothesis_settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_recipe_file_of_the_suite_is_read_or_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, data: st.DataObject
+) -> None:
+    own, damaged = Path("methods") / f"{name}.yaml", tmp_path / "damaged.yaml"
+    damaged.write_text(data.draw(mutations(read_yaml_file(Path(__file__).parent.parent / own, "recipe file"))))
+    monkeypatch.setattr("bench.recipes.recipe_file", lambda method: damaged)
+    with suppress(BenchError):
+        for rule in load_rules(METHODS[name]):
+            rule.matches("digits", 0.5)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import BenchError, did_you_mean
+from ..paths import read_path
 from ..sweep import readers
 from ..sweep.readers import READERS
 
@@ -18,11 +20,16 @@ COMMANDS = {
     "show": "everything about one cell: configuration, lineage, scores, log, command to run it again",
     "report": "render the tables and plots from the records once more",
     "new": "write a file to start from: new method|objective|form|dataset NAME",
+    "check": "run the contract over a plugin file: check FILE says what a method, a part or a data set does not keep",
 }
 
 _EXIT_CODES = """exit codes:
   0  every cell is ok or refused     1  the suite itself failed     2  the input is wrong
   3  some cell failed, was rejected, timed out or ran out of memory     130  interrupted
+"""
+
+_CHECK_EXIT_CODES = """exit codes:
+  0  everything holds     2  the file does not import, or registers nothing     3  something does not hold
 """
 
 
@@ -60,15 +67,23 @@ def _new_parser(command: str, description: str, **options: Any) -> Parser:
 
 def program() -> str:
     """Return how the suite was called, for messages that show a command."""
-    return "python run_bench.py" if Path(sys.argv[0]).name == "run_bench.py" else "ddbench"
+    script = Path(sys.argv[0])
+    if script.name != "run_bench.py":
+        return "ddbench"
+    return f"python {shlex.quote(str(script))}"
 
 
 def _reader(flag: str) -> Callable[[str], Any]:
     return lambda text: READERS[flag](text, f"--{flag}")
 
 
+def _path(flag: str) -> Callable[[str], Path]:
+    return lambda text: read_path(text, flag)
+
+
 def _add_out(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", metavar="DIR", type=Path, default=None, help="folder of the results (default: $DDBENCH_OUT or results)")
+    about = "folder of the results (default: $DDBENCH_OUT or results)"
+    parser.add_argument("--out", metavar="DIR", type=_path("--out"), default=None, help=about)
 
 
 def _add_plugin(parser: argparse.ArgumentParser) -> None:
@@ -114,7 +129,7 @@ def _run_parser() -> Parser:
     where.add_argument(
         "--config",
         metavar="FILE",
-        type=Path,
+        type=_path("--config"),
         default=None,
         help="a YAML file with any of these flags, such as the run.yaml of an earlier run; flags win",
     )
@@ -141,7 +156,12 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
     add("--protocol", metavar="NAME", type=_reader("protocol"), help="how sets are judged, e.g. native-v1 or common-v1")
     add("--split", metavar="S", type=_reader("split"), help="dev (val is kept out of the training images) or paper (all of them are used)")
     add("--network", metavar="NAME", type=_reader("network"), help="student network of every row, references included, e.g. convnet-d3-w32")
-    add("--effort", metavar="X", type=_reader("effort"), help="fraction of the outer steps to take; 0.01 is a quick look, and is marked; below 1 there is no full-data line")
+    add(
+        "--effort",
+        metavar="X",
+        type=_reader("effort"),
+        help="fraction of the outer steps to take; 0.01 is a quick look, and is marked; below 1 there is no full-data line",
+    )
     add("--set", metavar="METHOD.FIELD=VALUE", action="append", default=[], help="set a hyper-parameter; may be repeated")
     add("--no-reference", action="store_true", default=None, help="leave out the forms of random selection and the full-data line")
 
@@ -175,9 +195,18 @@ def _new_parser_of_new() -> Parser:
     parser.add_argument(
         "--into",
         metavar="DIR",
-        type=Path,
+        type=_path("--into"),
         default=None,
         help="folder of the new file (default: where plugins are found)",
+    )
+    return parser
+
+
+def _check_parser() -> Parser:
+    parser = _new_parser("check", COMMANDS["check"], epilog=_CHECK_EXIT_CODES)
+    parser.add_argument("file", metavar="FILE", help="a Python file that registers plugins, wherever it lies")
+    parser.add_argument(
+        "--data-root", metavar="DIR", type=_reader("data-root"), help="folder of the data sets, for a file that registers one"
     )
     return parser
 
@@ -188,4 +217,5 @@ _PARSERS: dict[str, Callable[[], Parser]] = {
     "show": _show_parser,
     "report": _report_parser,
     "new": _new_parser_of_new,
+    "check": _check_parser,
 }

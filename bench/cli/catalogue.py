@@ -8,9 +8,10 @@ from typing import Any
 
 from tabulate import tabulate
 
-from ..data import DataOptions
+from ..data import DataOptions, NotThere
 from ..errors import BenchError
 from ..judge.protocol import PROTOCOLS
+from ..loading import array_datasets, find_dataset, load_dataset
 from ..registry import DATASETS, FORMS, METHODS, OBJECTIVES, PREREQUISITES, SELECTIONS, UNAVAILABLE, Registry
 
 
@@ -35,18 +36,25 @@ def _parts(registry: Registry[Any]) -> str:
 
 
 def _datasets(options: DataOptions) -> str:
-    rows = []
-    for name in DATASETS:
-        load = DATASETS[name]
-        try:
-            found = load(DataOptions(options.root, download=False))
-            there = "available" if found.official else "available (plain array layout)"
-            spec = found.spec
-            size = f"{spec.classes} classes, {len(found.train) + len(found.val or ())} images of {spec.channels}x{spec.height}x{spec.width}"
-        except BenchError:
-            there, size = ("downloaded when asked for" if options.download else "not there"), ""
-        rows.append((name, there, size or _sentence(load), getattr(load, "reference", "")))
+    rows = [(name, *_dataset(name, options)) for name in (*DATASETS, *array_datasets(options.root))]
     return _table("data sets", rows, ("name", "here", "what it is", "reference"))
+
+
+def _dataset(name: str, options: DataOptions) -> tuple[str, str, str]:
+    """Return whether a data set can be used here, what it is, and where it comes from."""
+    try:
+        load = find_dataset(name, options.root)
+    except BenchError as error:
+        return "not usable", str(error), ""
+    try:
+        found = load_dataset(name, "paper", DataOptions(options.root, download=False))
+    except NotThere:
+        return "downloaded when asked for" if options.download else "not there", _sentence(load), load.reference
+    except BenchError as error:
+        return "not usable", str(error), load.reference
+    spec = found.spec
+    size = f"{spec.classes} classes, {len(found.train)} images of {spec.channels}x{spec.height}x{spec.width}"
+    return "available" if found.official else "available (plain array layout)", size, load.reference
 
 
 def _protocols() -> str:

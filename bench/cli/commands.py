@@ -7,8 +7,8 @@ answer at once.
 from __future__ import annotations
 
 import argparse
+import errno
 import io
-import os
 import signal
 import sys
 import traceback
@@ -17,15 +17,23 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from ..errors import BenchError, did_you_mean
+from ..errors import BenchError, UnwritableError, did_you_mean
 from ..library import run_sweep, write_report
 from ..sweep import readers
 from ..sweep.readers import READERS
 from ..sweep.store import Store
 from .arguments import COMMANDS, parser_for, program
 from .console import Console, warn
+from .output import patient_output
 
 OK, SUITE_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+#: Errors of the surroundings: no room, no right to write, no file left to open.
+_SURROUNDINGS = frozenset(
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO", "EMFILE", "ENFILE")
+    if hasattr(errno, name)
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,22 +42,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # what a plugin says may hold letters that a terminal lacks
+    with patient_output() as output:
+        code = _answer(given)
+        output.flush()
+        if output.problem:
+            _say_error(f"not all of this could be printed ({output.problem}); whatever was to be done is done")
+            code = code or SUITE_FAILED
+    return code
+
+
+def _answer(given: list[str]) -> int:
+    """Run one command; whatever goes wrong becomes words and an exit code."""
     try:
         return _dispatch(given)
     except BenchError as error:
-        print(f"ddbench: error: {error}", file=sys.stderr)
+        _say_error(str(error))
         return BAD_INPUT
+    except UnwritableError as error:
+        _say_error(str(error))
+        return SUITE_FAILED
     except KeyboardInterrupt:
         print("ddbench: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing more can be written there, not even by the exit handlers.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return OK
-    except Exception:
+    except SystemExit as asked:  # after --help
+        return int(asked.code or OK)
+    except Exception as error:
+        if _of_surroundings(error):
+            _say_error(
+                f"{error}; make room or choose another folder with --out, then give the same command again: what is finished is kept"
+            )
+            return SUITE_FAILED
         traceback.print_exc()
         print("ddbench: the suite itself failed; please report the lines above", file=sys.stderr)
         return SUITE_FAILED
+
+
+def _say_error(text: str) -> None:
+    print(f"ddbench: error: {text}", file=sys.stderr)
+
+
+def _of_surroundings(error: Exception) -> bool:
+    """Tell a full or closed disk from a fault of the suite."""
+    # Python looks for a temporary folder by writing into each, and says that it "found" none if all are full.
+    return isinstance(error, OSError) and (error.errno in _SURROUNDINGS or "temporary directory" in str(error))
 
 
 def _dispatch(given: list[str]) -> int:
@@ -91,11 +126,11 @@ def _show(parsed: argparse.Namespace) -> int:
 
 def _list(parsed: argparse.Namespace) -> int:
     from ..data import DataOptions, default_data_root
-    from ..registry import discover
+    from ..plugin_trial import discover_tried
     from .catalogue import catalogue
 
-    discover(tuple(parsed.plugin))
-    root = Path(parsed.data_root).expanduser() if parsed.data_root else default_data_root()
+    discover_tried(readers.plugin_paths(parsed.plugin, "--plugin") if parsed.plugin else ())
+    root = Path(parsed.data_root) if parsed.data_root else default_data_root()
     print(catalogue(DataOptions(root, download=not parsed.offline)))
     return OK
 
@@ -109,6 +144,19 @@ def _new(parsed: argparse.Namespace) -> int:
     plugin = f" --plugin {file}" if parsed.into else ""
     print(f"wrote {file}\ntry it: {program()} {how_to_try(parsed.kind, parsed.name)} --budgets 1 --seeds 1{plugin}")
     return OK
+
+
+def _check(parsed: argparse.Namespace) -> int:
+    from ..contract.process import examined_in_a_process
+    from ..data import default_data_root
+    from .checking import Tally, line_of
+
+    tally = Tally()
+    for finding in examined_in_a_process(parsed.file, Path(parsed.data_root) if parsed.data_root else default_data_root()):
+        print(line_of(finding), flush=True)
+        tally.add(finding)
+    print(tally.line())
+    return tally.exit_code
 
 
 def _given_flags(parsed: argparse.Namespace) -> dict[str, Any]:
@@ -142,4 +190,11 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-_ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {"run": _run, "list": _list, "show": _show, "report": _report, "new": _new}
+_ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "run": _run,
+    "list": _list,
+    "show": _show,
+    "report": _report,
+    "new": _new,
+    "check": _check,
+}

@@ -69,6 +69,11 @@ class Console(SweepListener):
         if self._progress is not None:
             self._progress.progressed(job, stage, step, total, scalars)
 
+    def repeated(self, job: Job, stage: str, reason: str) -> None:
+        """Pass it on to the progress display."""
+        if self._progress is not None:
+            self._progress.repeated(job, stage, reason)
+
     def finished(self, job: Job, outcome: Outcome) -> None:
         """Pass it on to the progress display."""
         if self._progress is not None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..files import read_bytes
 from ..judge.protocol import DEFAULT_NETWORK, OWN_NETWORK
 from ..record import Record, mean
 from ..sweep.store import Store
+from .earlier_runs import data_root_of, earlier_runs, where_plugin_was
 
 _LOG_LINES = 20
 
@@ -42,19 +44,32 @@ def describe_record(record: Record, store: Store, program: str) -> str:
 
 
 def command(record: Record, store: Store, program: str) -> str:
-    """Return the command that makes exactly this cell again, set and score."""
-    cell = record.cell
-    words = [program]
+    """Return the command that makes exactly this cell again, set and score, and a sentence where a path is not known."""
+    cell, runs = record.cell, earlier_runs(store)
+    words = []
     if cell.kind != "full_data":
         words += ["--methods", cell.label, "--budgets", str(cell.budget["requested"]), "--no-reference"]
     words += ["--datasets", cell.dataset, "--seeds", f"{cell.seed},", "--students", str(cell.protocol.get("students", ""))]
-    words += ["--protocol", str(cell.protocol.get("name", "")), "--split", cell.split, "--effort", f"{cell.effort:g}"]
+    words += ["--protocol", str(cell.protocol.get("name", "")), "--split", cell.split, "--effort", shortest(cell.effort)]
     network = str(cell.protocol.get("network", ""))
     if network not in (OWN_NETWORK, DEFAULT_NETWORK):
         words += ["--network", network]
-    for plugin in record.environment.get("plugins", []):
-        words += ["--plugin", plugin]
-    return " ".join([words[0], *map(shlex.quote, [*words[1:], "--out", str(store.out), "--force", cell.method])])
+    unknown = []
+    for name in map(str, record.environment.get("plugins", [])):
+        path = where_plugin_was(name, runs)
+        if path is None:
+            path = f"PATH/TO/{name}"
+            unknown.append(f"  (where {name} lies is not written anywhere; put its path in place of {path})")
+        words += ["--plugin", path]
+    if (root := data_root_of(cell.dataset, runs)) is not None:
+        words += ["--data-root", root]
+    line = " ".join([program, *map(shlex.quote, [*words, "--out", str(store.out), "--force", cell.method])])
+    return "\n".join([line, *unknown])
+
+
+def shortest(number: float) -> str:
+    """Return the shortest text that is read as exactly this number."""
+    return repr(number).removesuffix(".0")
 
 
 def _head(record: Record) -> str:
@@ -82,6 +97,7 @@ def _configuration(record: Record) -> str:
     rows += [("budget", f"{cell.budget['pixels']} px = {cell.budget['ipc']:g} IPC"), ("data", f"{cell.data_hash}, split {cell.split}")]
     rows += [("effort", f"{cell.effort:g}"), ("outer steps", cell.outer_steps), ("protocol", cell.protocol.get("name"))]
     rows += [("tuned", f"yes, {cell.tuning_trials} settings tried" if cell.tuned else "no")]
+    rows += [("published", _published(one)) for one in cell.published]
     rows += [("source", source) for source in cell.sources] + [("note", note) for note in cell.notes]
     rows += [(name, value) for name, value in (("adapted", cell.adapted), ("external", cell.external)) if value]
     rows += [("network", cell.network)] if cell.network else []
@@ -90,6 +106,12 @@ def _configuration(record: Record) -> str:
     rows += [(f"planned {name}", value) for name, value in cell.plan.items()]
     rows += [(f"prerequisite {one.get('name')}", one) for one in cell.prerequisites]
     return _section("configuration", rows)
+
+
+def _published(one: Mapping[str, Any]) -> str:
+    """Return a published accuracy as it is written in papers, and where."""
+    spread = f" ± {one['spread']:g}" if "spread" in one else ""
+    return f"{one['accuracy']:g}{spread} % ({one['source']})"
 
 
 def _scores(record: Record) -> str:
@@ -127,7 +149,7 @@ def _log_tail(record: Record, store: Store) -> str:
     if not record.log:
         return ""
     try:
-        lines = (store.out / record.log).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_bytes(store.out / record.log).decode("utf-8", errors="replace").splitlines()
     except OSError:
         return f"log {store.out / record.log} is not there"
     return f"last lines of {store.out / record.log}\n" + _indented(lines[-_LOG_LINES:])

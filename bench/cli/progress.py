@@ -82,6 +82,10 @@ class Progress:
         values = "".join(f", {key} {value:.4g}" for key, value in list(scalars.items())[:3])
         self.say(f"[{self.done}/{self.total}] {job.payload.title}: {stage} {step}/{total}{values}")
 
+    def repeated(self, job: Job, stage: str, reason: str) -> None:
+        """Print why a stage runs once more."""
+        self.say(f"[{self.done}/{self.total}] {job.payload.title}: {stage} runs once more, {reason}")
+
     def finished(self, job: Job, outcome: Outcome) -> None:
         """Print how a cell ended, and what is left."""
         interrupted = outcome.status == "interrupted"  # the run is over, and this cell is still to be done

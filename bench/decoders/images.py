@@ -29,6 +29,14 @@ class Images(Parameterization):
     Tensors:
         images: (n, c, h', w') float32, role image.
         labels: (n,) int64 or (n, C) float32, role label; absent for ``order``.
+
+    Example:
+        >>> import torch
+        >>> from bench import Images, Spec
+        >>> stored = Images(Spec("toy", 2, (1, 8, 8), ("one", "other")), count=4, size=(4, 4), labels="soft")
+        >>> stored.write(torch.rand(4, 1, 8, 8), torch.tensor([0, 0, 1, 1]))
+        >>> stored.pixels, tuple(stored.decode().images.shape), stored.decode().labels[0].tolist()
+        (64, (4, 1, 8, 8), [1.0, 0.0])
     """
 
     name: ClassVar[str] = "images"
@@ -44,6 +52,8 @@ class Images(Parameterization):
         super().__init__()
         if labels not in get_args(LabelForm):
             raise BenchError(f"labels '{labels}' do not exist; images take {', '.join(get_args(LabelForm))}")
+        if min(count, *(size or (1, 1))) < 1:
+            raise BenchError(f"{count} images of {size} pixels hold nothing; ask for at least one of at least one pixel")
         if labels == "order" and (count < 1 or count % spec.classes):
             raise BenchError(f"{count} images cannot be labelled by order for {spec.classes} classes; use labels ids or soft")
         self.spec, self.size, self.label_form = spec, size or (spec.height, spec.width), labels
@@ -63,6 +73,17 @@ class Images(Parameterization):
         """Rebuild from ``config()``."""
         height, width = config["size"]
         return cls(spec, int(config["count"]), (int(height), int(width)), config["labels"])
+
+    @classmethod
+    def shapes(cls, config: Mapping[str, Any], spec: Spec) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every tensor of a config."""
+        height, width = config["size"]
+        labels: dict[str, dict[str, tuple[int, ...]]] = {
+            "order": {},
+            "ids": {"labels": (config["count"],)},
+            "soft": {"labels": (config["count"], spec.classes)},
+        }
+        return {"images": (config["count"], spec.channels, height, width), **labels[config["labels"]]}
 
     def __len__(self) -> int:
         """Number of images."""
@@ -120,6 +141,11 @@ def lowres_size(pixels_per_image: int, height: int, width: int) -> tuple[int, in
 
     ``h' = floor(sqrt(p·height/width))`` and ``w' = floor(p/h')``, neither larger than the full size. ``None`` if not
     even one pixel fits.
+
+    Example:
+        >>> from bench.decoders.images import lowres_size
+        >>> lowres_size(30, 8, 8), lowres_size(1000, 8, 8), lowres_size(0, 8, 8)
+        ((5, 6), (8, 8), None)
     """
     if pixels_per_image < 1:
         return None

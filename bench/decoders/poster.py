@@ -59,6 +59,11 @@ class Poster(Parameterization):
             raise BenchError(f"labels '{labels}' do not exist; posters take {', '.join(get_args(PatchLabels))}")
         if sorted(order) != list(range(spec.classes)):
             raise BenchError(f"a class order must name each of the {spec.classes} classes once, found {list(order)}")
+        if layout.class_grid[0] * layout.class_grid[1] != spec.classes or label_cells < 1:
+            columns, rows = layout.class_grid
+            raise BenchError(
+                f"a class grid of {columns}x{rows} with {label_cells} cells a side does not give each of {spec.classes} classes one"
+            )
         self.spec, self.layout, self.label_form = spec, layout, labels
         self.order, self.label_cells = tuple(int(c) for c in order), label_cells
         self.poster = nn.Parameter(torch.zeros(spec.channels, *layout.size))
@@ -83,6 +88,14 @@ class Poster(Parameterization):
         size, patch_grid, class_grid = (tuple(int(v) for v in config[key]) for key in ("size", "patch_grid", "class_grid"))
         layout = PosterLayout(size, (spec.height, spec.width), patch_grid, class_grid)  # type: ignore[arg-type]
         return cls(spec, layout, config["order"], config["labels"], int(config["label_cells"]))
+
+    @classmethod
+    def shapes(cls, config: Mapping[str, Any], spec: Spec) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every tensor of a config."""
+        height, width = config["size"]
+        columns, rows = (cells * config["label_cells"] for cells in config["class_grid"])
+        labels = {"label_array": (spec.classes, rows, columns)} if config["labels"] == "learned" else {}
+        return {"poster": (spec.channels, height, width), **labels}
 
     def __len__(self) -> int:
         """Number of patches."""

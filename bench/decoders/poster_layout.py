@@ -43,14 +43,18 @@ class PosterLayout:
     class_grid: tuple[int, int]
 
     def __post_init__(self) -> None:
-        """Refuse a poster that is smaller than one patch.
+        """Refuse a poster that is smaller than one patch, and a grid that has no patch or two of them in one place.
 
         Raises:
-            BenchError: it is; the sentence has both sizes.
+            BenchError: it is, or does; the sentence has the sizes.
         """
         if self.size[0] < self.patch[0] or self.size[1] < self.patch[1]:
             poster, patch = (f"{width}x{height} px" for height, width in (self.size, self.patch))
             raise BenchError(f"a poster of {poster} is smaller than one patch of {patch}; raise the budget")
+        places = [self.size[1] - self.patch[1] + 1, self.size[0] - self.patch[0] + 1]
+        if not all(1 <= count <= room for count, room in zip(self.patch_grid, places, strict=True)) or min(self.class_grid) < 1:
+            grids = " and ".join("x".join(map(str, grid)) for grid in (self.patch_grid, self.class_grid))
+            raise BenchError(f"grids of {grids} do not fit a poster with room for {places[0]}x{places[1]} patches; ask for smaller ones")
 
     @property
     def columns(self) -> list[int]:

@@ -68,6 +68,7 @@ def examine(distilled: DistilledSet, budget: Budget) -> Examination:
     first = rebuilt(distilled)
     check_nothing_hidden(first.parameterization)
     batch = decode_closed(first.parameterization)
+    check_nothing_hidden(first.parameterization)  # once more: decoding may have imported a neighbour, or put something aside
     _check_batch(batch, first)
     _check_same_tensors(tensors, first.parameterization.state_dict())
     _check_same(batch, decode_closed(first.parameterization), "decoding the set twice gives different images")

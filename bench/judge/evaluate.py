@@ -1,4 +1,4 @@
-"""Trains fresh students on a set that was reloaded from disk, and scores them. Only the judge opens the test split."""
+"""Trains fresh students on a set that was reloaded from disk, and scores them. Only the judge uses the test split."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ from ..data import Spec
 from ..errors import RejectedSet
 from ..parameterization import Parameterization
 from ..registry import Registry
+from .ownership import HOST, installed_in, is_of_a_library
 
 _MAX_DEPTH = 8
 _MAX_BYTES = 64
@@ -48,18 +49,33 @@ def check_nothing_hidden(parameterization: Parameterization) -> None:
     Raises:
         RejectedSet: something was found that must be a declared tensor; says what and where.
     """
-    own = _own_modules(type(parameterization))
+    own = check_program(type(parameterization))
+    _check_instance(parameterization, own)
+
+
+def check_program(kind: type[Parameterization]) -> frozenset[str]:
+    """Search the class of a parameterization and the files that define it.
+
+    Returns:
+        Names of the modules that were searched.
+
+    Raises:
+        RejectedSet: something was found that must be a declared tensor; says what and where.
+    """
+    modules = _own_modules(kind)
+    own = frozenset(module.__name__ for module in modules)
     if not own:
-        raise RejectedSet(f"the module that defines {type(parameterization).__name__} is not there; a decoder is judged with its source")
-    _check_instance(parameterization, frozenset(own))
-    for kind in type(parameterization).__mro__:
-        if kind.__module__ in own:
-            _check_class(kind, frozenset(own))
-    for module in own.values():
+        raise RejectedSet(f"the module that defines {kind.__name__} is not there; a decoder is judged with its source")
+    for base in kind.__mro__:
+        if base.__module__ in own:
+            _check_class(base, own)
+    for module in modules:
         for key, value in vars(module).items():
             if not key.startswith("__"):
-                _Search(f"'{key}' of {module.__name__}", _MAX_NUMBERS, frozenset(own)).look(value)
-        _check_text(module)
+                _Search(f"'{key}' of {module.__name__}", _MAX_NUMBERS, own).look(value)
+        if not _is_namespace(module):
+            _check_text(module)
+    return own
 
 
 def _check_instance(parameterization: Parameterization, own: frozenset[str]) -> None:
@@ -182,41 +198,52 @@ class _Search:
         raise RejectedSet(f"{self.where} holds {what}; what decodes a set is stored in declared tensors, where it is counted")
 
 
-def _own_modules(kind: type) -> dict[str, types.ModuleType]:
-    """Return the modules that define ``kind`` and its bases, and their neighbours that they import, by name."""
-    found: dict[str, types.ModuleType] = {}
-    waiting = [base.__module__ for base in kind.__mro__ if not _is_library(base.__module__)]
-    homes = [module for name in waiting if (module := sys.modules.get(name)) is not None]
+def _own_modules(kind: type) -> list[types.ModuleType]:
+    """Return the modules that define ``kind`` and its bases, and those of their author that they import."""
+    defining = {base.__module__ for base in kind.__mro__ if not is_of_a_library(base.__module__)}
+    packages = {name.partition(".")[0] for name in defining} - {HOST}
+    waiting = [sys.modules[name] for name in sorted(defining) if name in sys.modules]
+    homes = {Path(file).parent for module in waiting if (file := getattr(module, "__file__", None))}
+    found: list[types.ModuleType] = []
     while waiting:
-        name = waiting.pop()
-        module = sys.modules.get(name)
-        if name in found or module is None or not any(_neighbours(module, home) for home in homes):
-            continue
-        found[name] = module
-        waiting.extend(_imported(module))
+        module = waiting.pop()
+        if module not in found and (module.__name__ in defining or _is_the_authors(module, packages, homes)):
+            found.append(module)
+            waiting += _imported(module)
     return found
 
 
-def _is_library(name: str) -> bool:
-    root = name.partition(".")[0]
-    ours = root == "bench" and not name.startswith(("bench.methods.", "bench.datasets.", "bench.decoders."))
-    return ours or root in ("torch", "numpy", "builtins", "abc", "typing") or root in sys.stdlib_module_names
+def _is_the_authors(module: types.ModuleType, packages: Set[str], homes: Set[Path]) -> bool:
+    """Tell whether a module that a plugin imports comes from the plugin's author and not from a library or the suite.
 
-
-def _neighbours(module: types.ModuleType, home: types.ModuleType) -> bool:
-    """Tell whether two modules come from one author: the same plugin folder, or files side by side."""
-    if module is home:
-        return True
-    if _is_library(module.__name__):
+    Args:
+        module: what is imported.
+        packages: top-level packages of the modules that define the decoder.
+        homes: the folders these lie in.
+    """
+    if is_of_a_library(module.__name__) and sys.modules.get(module.__name__) is module:  # a module may call itself anything
         return False
-    if module.__name__.startswith("bench.methods.") and home.__name__.startswith("bench.methods."):
+    root, file = module.__name__.partition(".")[0], getattr(module, "__file__", None)
+    if root in packages or root == HOST or file is None:
         return True
-    files = [getattr(one, "__file__", None) for one in (module, home)]
-    return all(files) and Path(str(files[0])).parent == Path(str(files[1])).parent
+    path = Path(file).resolve()
+    # What is installed belongs to others, unless it lies beside the plugin; any other file was put there by somebody.
+    return Path(file).parent in homes or not any(path.is_relative_to(folder) for folder in installed_in())
 
 
-def _imported(module: types.ModuleType) -> Iterator[str]:
-    """Yield the names of loaded modules that the program text of ``module`` may import, anywhere in it."""
+def _is_namespace(module: types.ModuleType) -> bool:
+    """Tell a package that is a folder without program text of its own."""
+    return getattr(module, "__file__", None) is None and hasattr(module, "__path__")
+
+
+def _imported(module: types.ModuleType) -> Iterator[types.ModuleType]:
+    """Yield the modules that ``module`` holds, and the loaded ones that its program text may import, anywhere in it."""
+    yield from (value for value in vars(module).values() if isinstance(value, types.ModuleType))
+    if not _is_namespace(module):
+        yield from (sys.modules[name] for name in _imported_names(module) if name in sys.modules)
+
+
+def _imported_names(module: types.ModuleType) -> Iterator[str]:
     package = module.__package__ or ""
     for node in ast.walk(_tree(module)):
         if isinstance(node, ast.Import):

@@ -18,9 +18,10 @@ from typing import Any, Self, TextIO
 
 import torch
 
-from ..data import DataOptions, SplitName, load_dataset
+from ..data import DataOptions, SplitName
 from ..distilled import DistilledSet
 from ..errors import BenchError, RejectedSet
+from ..loading import load_dataset
 from ..nn.precision import exact_float32
 from ..registry import discover
 from .decoding import load_closed

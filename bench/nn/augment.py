@@ -32,6 +32,11 @@ def parse_strategy(strategy: str) -> tuple[str, ...]:
 
     Raises:
         BenchError: an operation does not exist.
+
+    Example:
+        >>> from bench.nn.augment import parse_strategy
+        >>> parse_strategy("flip_rotate"), parse_strategy("none")
+        (('flip', 'rotate'), ())
     """
     if strategy in ("none", ""):
         return ()
@@ -51,6 +56,14 @@ class Augmentation:
         affine: (n, 2, 3) map from output to input coordinates, as ``affine_grid`` takes it.
         color: (n, 3) brightness shift, saturation factor, contrast factor.
         keep: (n, 1, h, w) mask of pixels that stay.
+
+    Example:
+        >>> import torch
+        >>> from bench.nn.augment import draw
+        >>> drawn = draw("flip_rotate", count=4, shape=(1, 8, 8), generator=torch.Generator().manual_seed(0))
+        >>> images = torch.rand(4, 1, 8, 8, requires_grad=True)
+        >>> drawn(images).shape, drawn(images).requires_grad
+        (torch.Size([4, 1, 8, 8]), True)
     """
 
     affine: Tensor | None = None
@@ -82,6 +95,13 @@ def draw(strategy: str, count: int, shape: tuple[int, int, int], generator: torc
         count: number of samples.
         shape: channels, height and width of a sample.
         generator: a CPU generator.
+
+    Example:
+        >>> import torch
+        >>> from bench.nn.augment import draw
+        >>> drawn = draw("cutout", count=2, shape=(1, 8, 8), generator=torch.Generator().manual_seed(0))
+        >>> drawn.keep.shape, drawn.affine is None
+        (torch.Size([2, 1, 8, 8]), True)
     """
     operations = parse_strategy(strategy)
     if not operations:

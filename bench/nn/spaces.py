@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..data import Dataset, Spec, Split
 from ..errors import unknown_name
+from ..fields import named_in
 from ..keys import digest
 from ..prerequisite import Need, Prerequisite, Workshop
 from ..prerequisite_store import PrerequisiteStore, ensure
@@ -220,11 +221,7 @@ class FittedSpace(Prerequisite):
 
     name: ClassVar[str] = "space"
 
-    space: str
-
-    def __post_init__(self) -> None:
-        """Check the name at the door."""
-        _known(self.space)
+    space: Annotated[str, named_in("pixel space", SPACES)]
 
     def build(self, workshop: Workshop) -> None:
         """Write ``space.safetensors``."""

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Annotated, Self
 
+from pydantic import AfterValidator
 from torch import nn
 
 from ..data import Spec
-from ..errors import BenchError, unknown_name
-from ..train_recipe import Loss, Optimizer, Schedule, TrainRecipe
+from ..fields import named_in
+from ..train_recipe import BatchSize, Loss, Optimizer, Rate, Schedule, Steps, TrainRecipe
 from .augment import parse_strategy
-from .networks import build_network, default_network
+from .networks import build_network, check_network_name, default_network
 from .spaces import SPACES, default_space
+
+
+def _strategy(text: str) -> str:
+    if text not in ("auto", "all"):
+        parse_strategy(text)
+    return text
+
+
+def _network(name: str) -> str:
+    if name:
+        check_network_name(name)
+    return name
+
+
+#: Name of a student network; empty is the data set's default.
+Network = Annotated[str, AfterValidator(_network)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,15 +59,15 @@ class Student:
         (26, 50, 0.01)
     """
 
-    space: str = "auto"
-    network: str = ""
-    augmentation: str = "auto"
+    space: Annotated[str, named_in("pixel space", SPACES, ("auto",))] = "auto"
+    network: Network = ""
+    augmentation: Annotated[str, AfterValidator(_strategy)] = "auto"
     student_optimizer: Optimizer = "adam"
-    student_lr: float = 1e-3
-    student_momentum: float = 0.9
+    student_lr: Rate = 1e-3
+    student_momentum: Rate = 0.9
     student_schedule: Schedule = "constant"
-    student_steps: int = 1000
-    student_batch: int = 0
+    student_steps: Steps = 1000
+    student_batch: BatchSize = 0
     student_loss: Loss = "cross_entropy"
 
     def settle(self, spec: Spec) -> Self:
@@ -63,21 +80,6 @@ class Student:
             space=default_space(spec) if self.space == "auto" else self.space,
             network=self.network or default_network(spec),
         )
-
-    def check(self, spec: Spec) -> None:
-        """Refuse names that do not exist and numbers no student could be trained with; call it when settled.
-
-        Raises:
-            BenchError: says what was found.
-        """
-        if self.space not in SPACES:
-            raise unknown_name("pixel space", self.space, SPACES)
-        parse_strategy(self.augmentation)
-        self.build(spec)
-        if self.student_batch < 0:
-            raise BenchError(f"student_batch is {self.student_batch}; it must be a number of images, or 0 for all of them")
-        if problems := self.recipe(1).problems():
-            raise BenchError(problems[0].replace("recipe ", "student ", 1))
 
     def batch(self, images: int) -> int:
         """Return how many of ``images`` distilled images one step takes."""

@@ -27,6 +27,13 @@ class StudentStreams:
 
     Attributes:
         parts: names that identify the student, e.g. data set, protocol, distillation seed, repeat.
+
+    Example:
+        >>> import torch
+        >>> from bench.nn.training import StudentStreams
+        >>> streams = StudentStreams(("my method", 0))
+        >>> torch.equal(torch.rand(3, generator=streams.generator("init")), torch.rand(3, generator=streams.generator("batches")))
+        False
     """
 
     parts: tuple[str | int, ...]
@@ -42,6 +49,12 @@ def soft_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     Args:
         logits: (n, k) or (K, n, k).
         labels: same shape; rows need not sum to one, their size acts as the weight of the sample.
+
+    Example:
+        >>> import torch
+        >>> from bench.nn.training import soft_cross_entropy
+        >>> soft_cross_entropy(torch.zeros(4, 2), torch.full((4, 2), 0.5))
+        tensor(0.6931)
     """
     losses = -(labels * F.log_softmax(logits, dim=-1)).sum(-1).mean(-1)
     return losses.sum()
@@ -53,6 +66,12 @@ def squared_error(logits: Tensor, labels: Tensor) -> Tensor:
     Args:
         logits: (n, k) or (K, n, k).
         labels: same shape; any finite targets, which may be negative.
+
+    Example:
+        >>> import torch
+        >>> from bench.nn.training import squared_error
+        >>> squared_error(torch.zeros(4, 2), torch.ones(4, 2))
+        tensor(1.)
     """
     losses = 0.5 * (logits - labels).square().sum(-1).mean(-1)
     return losses.sum()
@@ -144,6 +163,18 @@ def train_students(
 
     Returns:
         step -> parameters of every student, in order.
+
+    Example:
+        >>> import torch
+        >>> from bench import Batch, Spec, TrainRecipe
+        >>> from bench.nn.networks import build_network
+        >>> from bench.nn.training import StudentStreams, predict, train_students
+        >>> network = build_network("convnet-d2-w32", Spec("toy", 2, (1, 8, 8), ("one", "other")))
+        >>> batch = Batch(torch.cat([torch.zeros(4, 1, 8, 8), torch.ones(4, 1, 8, 8)]), torch.eye(2).repeat_interleave(4, 0))
+        >>> students = [StudentStreams(("example", number)) for number in range(2)]
+        >>> trained = train_students(network, batch, TrainRecipe(lr=0.01, steps=20), students, checkpoints=[20])
+        >>> predict(network, trained[20], batch.images).shape
+        torch.Size([2, 8])
     """
     source = _Held(data) if isinstance(data, Batch) else data
     net = compiled_net(network, source.shape, source.device) if recipe.loss == "cross_entropy" else None
@@ -260,7 +291,18 @@ def _logits(network: nn.Module, stacked: Parameters, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def predict(network: nn.Module, students: Sequence[Parameters], images: Tensor, batch_size: int = 256) -> Tensor:
-    """Return the class each student gives to each image: (K, n) int64."""
+    """Return the class each student gives to each image: (K, n) int64.
+
+    Example:
+        >>> import torch
+        >>> from bench import Spec
+        >>> from bench.nn.networks import build_network, initial_parameters
+        >>> from bench.nn.training import predict
+        >>> network = build_network("convnet-d2-w32", Spec("toy", 2, (1, 8, 8), ("one", "other")))
+        >>> student = initial_parameters(network, torch.Generator().manual_seed(0))
+        >>> predict(network, [student], torch.rand(5, 1, 8, 8)).shape
+        torch.Size([1, 5])
+    """
     channels, height, width = images.shape[1:]
     if (net := compiled_net(network, (channels, height, width), images.device)) is not None:
         return compiled_predictions(net, network, students, images)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any
 
+import pandas
+
 from .marks import marks_of, missing
-from .numbers import code, count, escape, interval, markdown_table, plain, points
-from .ranking import gain_over_random
-from .rows import MeanAccuracy, Row
+from .numbers import accuracy, code, count, escape, markdown_table, plain, points
 from .sections import Section
 
 #: A stable interface: scripts read these columns by name.
@@ -19,94 +17,45 @@ COLUMNS = (
     "accuracy_lo", "accuracy_hi", "accuracy_final", "accuracy_test_best", "gain_over_random", "n_distill", "n_students", "arch",
     "width", "split", "n_test", "val_accuracy", "accuracy_8bit", "px_equiv", "presented_examples", "outer_steps", "tuning_trials",
     "external", "image_numbers", "label_numbers", "other_numbers", "bytes", "distill_seconds", "judge_seconds", "effort", "notes",
-    "px_with_labels",
+    "px_with_labels", "kind", "published", "published_source",
 )  # fmt: skip
 
 
 def curves_csv(sections: Sequence[Section]) -> str:
     """Write one line per method variant x data set x budget x protocol, the full data included, as CSV.
 
-    Accuracies are fractions with all their digits; what is absent is an empty field.
+    Accuracies are fractions with all their digits, whole numbers have no point, and what is absent is an empty field.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for section in sections:
-        for row in [*section.rows(), *([section.full_data] if section.full_data else [])]:
-            writer.writerow({name: _plain(value) for name, value in _csv_row(section, row).items()})
-    return text.getvalue()
+    table = pandas.DataFrame([_csv_row(section, row) for section in sections for row in section.everything], columns=COLUMNS)
+    text = table.to_csv(index=False, lineterminator="\n", float_format=lambda x: str(int(x)) if x.is_integer() else repr(float(x)))
+    return str(text)
 
 
-def _csv_row(section: Section, row: Row) -> dict[str, Any]:
-    arch, width = row.arch_and_width
-    gain = gain_over_random(section, row)
-    pixels = row.audited("pixels")
-    counts = ("effective_ipc", "image_numbers", "label_numbers", "other_numbers", "bytes", "px_with_labels")
+def _csv_row(section: Section, row: Any) -> dict[str, Any]:
+    values = row._asdict()
+    published = row.all_published[0] if row.all_published else {}
     return {
+        **values,
         "dataset": section.dataset,
         "protocol": section.protocol,
-        "method": row.method,
-        "variant": row.variant,
-        "budget_ipc": row.budget_ipc,
-        "budget_px": row.budget_px,
-        "used_px": pixels,
-        "status": row.status,
-        **_accuracies(row),
-        "gain_over_random": gain.difference if gain else None,
-        "arch": arch,
-        "width": width,
         "split": section.split,
-        "n_test": row.average(lambda record: record.scores.get("n_test")),
-        "px_equiv": pixels,
-        "presented_examples": row.average(lambda record: record.training.get("presented_examples")),
-        "outer_steps": row.average(lambda record: record.distil.get("outer_steps", record.cell.outer_steps)),
-        "tuning_trials": row.records[0].cell.tuning_trials,
-        "external": row.external,
-        **{name: row.audited(name) for name in counts},
-        "distill_seconds": row.average(lambda record: record.distil.get("seconds")),
-        "judge_seconds": row.average(lambda record: record.seconds.get("judge")),
-        "effort": row.effort,
+        "accuracy_final": row.accuracy,
+        "gain_over_random": values.get("gain"),
+        "px_equiv": row.used_px,
+        "published": published["accuracy"] / 100 if published else None,  # papers print per cent
+        "published_source": published.get("source"),
         "notes": _notes(section, row),
     }
 
 
-def _accuracies(row: Row) -> dict[str, Any]:
-    final = row.final
-    if final is None:
-        return {}
-    low, high = final.bounds or (None, None)
-    return {
-        "accuracy": final.mean,
-        "accuracy_lo": low,
-        "accuracy_hi": high,
-        "accuracy_final": final.mean,
-        "accuracy_test_best": _mean(row.estimate("test_best", "test")),
-        "n_distill": final.n_distil,
-        "n_students": final.n_students,
-        "val_accuracy": _mean(row.estimate("final", "val")),
-        "accuracy_8bit": _mean(row.estimate("final_8bit", "test")),
-    }
-
-
-def _mean(estimate: MeanAccuracy | None) -> float | None:
-    return estimate.mean if estimate else None
-
-
-def _notes(section: Section, row: Row) -> str:
+def _notes(section: Section, row: Any) -> str:
     """Join what the tables show as marks and footnotes with the records' own notes."""
     marks = [word for symbol, word in marks_of(row).items() if symbol != "◊"]
-    return "; ".join(
-        " ".join(part.split()) for part in (section.distinction, section.unusual_network, *marks, missing(row), *row.notes) if part
-    )
-
-
-def _plain(value: Any) -> str:
-    """Write a number with all its digits, a whole one without a point, and nothing for what is absent."""
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else repr(value)
-    return str(value)
+    ceiling = section.not_a_ceiling if row.kind == "full_data" else ""
+    count_of = f"{row.n_scored} of {len(row.cells)} seeds" if row.status == "partial" else ""
+    others = [f"also {name}" for name in row.names if name != row.label]
+    parts = (section.distinction, section.unusual_network, *marks, ceiling and f"not a ceiling: {ceiling}", count_of, missing(row))
+    return "; ".join(" ".join(part.split()) for part in (*parts, *others, *row.record_notes) if part)
 
 
 def curves_markdown(sections: Sequence[Section]) -> str:
@@ -127,28 +76,21 @@ def curves_markdown(sections: Sequence[Section]) -> str:
 
 
 def _curves_table(section: Section) -> str:
-    headers = ["method", "used px", "effective IPC", "budget px", "unused px", "accuracy", "gain over random", "marks"]
-    rows = []
-    for line in section.lines:
-        for row in sorted(line.rows.values(), key=lambda row: (row.audited("pixels") or 0, row.budget_px or 0)):
-            if row.final is not None:
-                rows.append(_curve_point(section, row))
-    if section.full_data and section.full_data.final:
-        # That there is one seed says nothing here: no set was distilled.
-        marks = " ".join(symbol for symbol in marks_of(section.full_data) if symbol != "‡")
-        rows.append([code(section.full_data.label), "all", "", "", "", interval(section.full_data.final), "", marks])
-    return markdown_table(headers, rows) if rows else "No scores yet."
+    scored = section.scored.sort_values(["line", "used_px", "budget_px"])
+    full = [section.full_data] if section.full_data is not None and section.full_data.n_scored else []
+    points_of = [_curve_point(row) for row in [*scored.itertuples(), *full]]
+    return markdown_table(points_of) if points_of else "No scores yet."
 
 
-def _curve_point(section: Section, row: Row) -> list[str]:
-    gain = gain_over_random(section, row)
-    return [
-        code(row.label),
-        count(row.audited("pixels")),
-        plain(row.audited("effective_ipc")),
-        count(row.budget_px),
-        count(row.unused_px),
-        interval(row.final),
-        points(gain.difference) if gain else "",
-        " ".join(marks_of(row)),
-    ]
+def _curve_point(row: Any) -> dict[str, str]:
+    is_full = row.kind == "full_data"
+    return {
+        "method": code(row.label),
+        "used px": "all" if is_full else count(row.used_px),
+        "effective IPC": "" if is_full else plain(row.effective_ipc),
+        "budget px": count(row.budget_px),
+        "unused px": count(row.unused_px),
+        "accuracy": accuracy(row),
+        "gain over random": "" if is_full else points(row.gain),
+        "marks": " ".join(marks_of(row)),
+    }

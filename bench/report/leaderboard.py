@@ -1,212 +1,203 @@
-"""leaderboard.md: per data set and protocol, methods x budgets, and below it everything behind each number."""
+"""leaderboard.md: per data set and protocol who is ahead at each budget, and methods x budgets. details.py has the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 from urllib.parse import quote
 
-from .marks import Footnotes, dash, legend, marks_of, missing, symbols
-from .numbers import budget_name, code, count, duration, escape, interval, markdown_table, percent, plain, points, size_of
+import pandas
+
+from .marks import footnote, footnotes, legend, marks_of, missing
+from .numbers import (
+    accuracy,
+    budget_name,
+    bullets,
+    code,
+    duration,
+    escape,
+    half,
+    markdown_table,
+    percent,
+    plain,
+    points,
+    shortened,
+    size_of,
+)
 from .provenance import environment_lines
-from .ranking import gain_over_random, standings
-from .rows import Row
-from .sections import Line, Section
-from .statistics import MIN_SEEDS, sampling_error
+from .ranking import against_first, differences, unranked
+from .sections import Section
+from .statistics import LEVEL, MIN_SEEDS, sampling_error, t_half_width
+
+#: Characters in a line of a table; wider ones are scrolled on the page of a code host.
+_WIDTH = 120
 
 _ABOUT = (
     "Accuracy in percent of fresh students on test images, after a number of steps that was fixed beforehand (`final`), for each budget of "
-    "stored pixels. Written by `ddbench` from the files in `records/`, and only from them."
+    "stored pixels. Written by `ddbench` from the files in `records/`."
 )
 
 
-def leaderboard(sections: Sequence[Section], warnings: Sequence[str], plots: Sequence[str]) -> str:
-    """Write the leaderboard.
-
-    Args:
-        sections: what may be compared.
-        warnings: sentences to show at the top.
-        plots: for each section the path of its plot relative to the out folder, or an empty string.
-    """
-    lines = ["# Leaderboard", "", _ABOUT, ""]
-    lines += [f"> Warning: {escape(warning)}\n" for warning in warnings]
-    if not sections:
-        lines += ["There are no records yet. `python run_bench.py` makes some.", ""]
-    for section, plot in zip(sections, plots, strict=True):
-        lines += _section(section, plot)
-    return "\n".join(lines)
+def leaderboard(sections: Sequence[Section], warnings: Sequence[str]) -> str:
+    """Write the leaderboard, with ``warnings`` at the top."""
+    lines = ["# Leaderboard", "", _ABOUT, "", *(f"> Warning: {escape(warning)}\n" for warning in warnings)]
+    lines += [] if sections else ["There are no records yet. `python run_bench.py` makes some.", ""]
+    return "\n".join([*lines, *(line for section in sections for line in _section(section))])
 
 
-def _section(section: Section, plot: str) -> list[str]:
-    rows = section.rows()
-    footnotes = Footnotes()
-    table = _main_table(section, footnotes) if rows else ["No method has been run here yet."]
-    lines = [f"## {escape(section.title)}", "", *_bullets(_header(section, rows)), ""]
-    if plot:
-        lines += [f"![accuracy against pixels]({quote(plot)})", ""]
-    lines += [*table, ""]
-    if explained := [*_how_to_read(section, rows), *_gaps(section), *legend(rows), *footnotes.lines()]:
-        lines += [*_bullets(explained), ""]
-    if rows:
-        lines += ["### Details", "", _details_table(section, rows), ""]
-    if notes := _notes(rows):
-        lines += ["### Notes", "", *_bullets(notes), ""]
-    return lines
+def _section(section: Section) -> list[str]:
+    notes: dict[str, int] = {}
+    tables = _main_tables(section, notes) if len(section.rows) else ["No method has been run here yet.", ""]
+    shown = [*section.table_rows, *section.copies.itertuples()]
+    lines = [f"## {escape(section.title)}", "", *_first_places(section), *tables]
+    lines += bullets([*_how_to_read(section), *legend(shown), *_other_names(section), *footnotes(notes)])
+    lines += [f"![accuracy against pixels]({quote(section.plot)}.png)", ""] if len(section.scored) else []
+    lines += bullets(_about(section))
+    return [*lines, f"What each set stores, every other score, cost, notes and records: [details]({quote(section.page)}).", ""]
 
 
-def _bullets(sentences: Sequence[str]) -> list[str]:
-    return [f"- {sentence}" for sentence in sentences]
-
-
-def _header(section: Section, rows: Sequence[Row]) -> list[str]:
-    everything = [*rows, *([section.full_data] if section.full_data else [])]
-    records = [record for row in everything for record in row.records]
-    return [
-        *_students(rows),
-        *_full_data(section.full_data),
-        *_sizes(rows),
-        *_test_error(rows),
-        *environment_lines(records),
-    ]
-
-
-def _students(rows: Sequence[Row]) -> list[str]:
-    networks = sorted({row.network for row in rows if row.network})
-    return [f"Students: {', '.join(code(name) for name in networks)}."] if networks else []
-
-
-def _full_data(full_data: Row | None) -> list[str]:
-    if full_data is None:
+def _first_places(section: Section) -> list[str]:
+    """Say at each budget which contestant is first, by how much, whether that is significant, and what its set took to make."""
+    contestants = section.scored[section.scored.kind == "contestant"]
+    table = [_first_place(list(column.itertuples())) for _, column in contestants.groupby("budget_px")]
+    if not table:
         return []
-    if full_data.final is None:
-        return [f"Full data: not known ({escape(missing(full_data))})."]
-    students = full_data.final.n_students
-    over = f"{students} student{'s' * (students != 1)}" if full_data.final.n_distil == 1 else f"n = {size_of(full_data.final)}"
-    effort = "" if full_data.effort == 1 else f", † effort {plain(full_data.effort)}"
-    return [f"Full data: {interval(full_data.final)} ({over} trained on all training images{effort})."]
+    words = f"p: paired t-test over seeds of the first two, Holm's correction over all contestants; significant below {plain(LEVEL)}."
+    return [markdown_table(table, left=3), "", f"The first two contestants, in points. {words}", ""]
 
 
-def _sizes(rows: Sequence[Row]) -> list[str]:
-    sizes = _distinct_sizes(rows)
-    if not sizes:
-        return []
-    where = f"n = {sizes[0]}" if len(sizes) == 1 else "n follows each number in brackets"
-    return [f"{where} (distillations × students of each); ± is the 95 % t-interval over distillations of the mean over students."]
+def _first_place(contestants: Sequence[Any]) -> dict[str, str]:
+    pool = [row for row in contestants if not unranked(row)] or contestants
+    (first, _), (second, p) = (*against_first(pool), (None, 0.0))[:2]
+    by = differences(first, second) if second else []
+    test = f"{'yes' if p < LEVEL else 'no'}, p = {plain(float(f'{p:.2g}'))}" if len(by) >= MIN_SEEDS else "too few seeds"
+    return {
+        "budget": f"{plain(first.budget_ipc)} IPC"
+        if first.budget_ipc == first.budget_ipc
+        else budget_name(first.budget_px, first.budget_ipc),
+        "first": _short_name(first),
+        "ahead of": _short_name(second) if second else "",
+        "by": points(first.accuracy - second.accuracy) + half(t_half_width(by)) if second else "",
+        "significant": test if second else "",
+        "over random": points(first.gain) + half(first.gain_half),
+        "one set takes": duration(first.distill_seconds),
+    }
 
 
-def _distinct_sizes(rows: Sequence[Row]) -> list[str]:
-    return sorted({size_of(row.final) for row in rows if row.final})
+def _short_name(row: Any) -> str:
+    return code(shortened(row.label, 24)) + (f" ({reason})" if (reason := unranked(row)) else "")
 
 
-def _test_error(rows: Sequence[Row]) -> list[str]:
-    scored = [row for row in rows if row.final]
-    n_tests = sorted({int(n) for row in scored for record in row.scored if (n := record.scores.get("n_test"))})
-    if not n_tests:
-        return []
-    best = max(row.final.mean for row in scored if row.final)
-    errors = f"{percent(sampling_error(best, n_tests[0]))} points at {percent(best)} %, {percent(sampling_error(0.5, n_tests[0]))} at 50 %"
-    sizes = ", ".join(f"{n:,}" for n in n_tests)
-    return [f"{sizes} test images: their own standard error ({errors}) is shared by all rows and is not part of ±."]
+def _main_tables(section: Section, notes: dict[str, int]) -> list[str]:
+    """Write methods x budgets, in as many tables as fit the page."""
+    squares = pandas.concat([section.rows, section.copies]).sort_values(["line", "budget_px"])
+    uniform = len(_sizes(section)) <= 1
+    squares["text"] = [_square(row, uniform, notes) for row in squares.itertuples()]
+    squares["name"] = [_line_name(row, notes) for row in squares.itertuples()]
+    names = squares.groupby("line")[["name", "kind"]].first()
+    texts = squares.pivot(index="line", columns="budget_px", values="text").fillna("")
+    texts.columns = [budget_name(px, ipc) for px, ipc in section.budgets.items()]
+    for size in range(texts.shape[1], 0, -1):
+        tables = [_main_table(names, texts.iloc[:, start : start + size]) for start in range(0, texts.shape[1], size)]
+        if size == 1 or all(len(table.splitlines()[0]) <= _WIDTH for table in tables):
+            break
+    return [line for table in tables for line in (table, "")]
 
 
-def _main_table(section: Section, footnotes: Footnotes) -> list[str]:
-    uniform = len(_distinct_sizes(section.rows())) <= 1
-    columns = {px: standings(section.at(px)) for px in section.budgets}
-
-    def cell(line: Line, px: int) -> str:
-        row = line.rows.get(px)
-        return "" if row is None else _accuracy_cell(row, row.identity in columns[px], uniform, footnotes)
-
-    def block(lines: Sequence[Line]) -> list[list[str]]:
-        return [[_line_name(line), *(cell(line, px) for px in section.budgets)] for line in lines]
-
-    headers = ["method", *(budget_name(px, section.ipc_of(px)) for px in section.budgets)]
-    rows = block(section.contestants())
-    if references := section.references():
-        rows += [["*references: real images at equal pixels*", *[""] * len(section.budgets)], *block(references)]
-    return [markdown_table(headers, rows)]
+def _main_table(names: pandas.DataFrame, texts: pandas.DataFrame) -> str:
+    table = texts.copy()
+    table.insert(0, "method", names.name)
+    rows = table.to_dict("records")
+    if (names.kind == "reference").any():
+        heading = {**dict.fromkeys(table, ""), "method": "*real images at equal pixels*"}
+        rows.insert(int((names.kind != "reference").sum()), heading)
+    return markdown_table(rows, left=1, keep=True)
 
 
-def _line_name(line: Line) -> str:
-    effort = line.first.effort
-    return code(line.label) + ("" if effort == 1 else f" at effort {plain(effort)} †")
+def _line_name(row: Any, notes: dict[str, int]) -> str:
+    """Name a line; a name too long for the page is cut, and whole in a footnote."""
+    short = shortened(row.label, 40)
+    note = footnote("" if short == row.label else row.label, notes)
+    return f"{code(short)} {note}".strip() + ("" if row.effort == 1 else f" † effort {plain(row.effort)}, not ranked")
 
 
-def _accuracy_cell(row: Row, bold: bool, uniform: bool, footnotes: Footnotes) -> str:
-    if row.final is None:
-        return dash(row, footnotes)
-    number = interval(row.final)
-    size = "" if uniform else f"({size_of(row.final)})"
-    parts = [f"**{number}**" if bold else number, size, symbols(row), footnotes.of(row)]
+def _square(row: Any, uniform: bool, notes: dict[str, int]) -> str:
+    note = footnote(missing(row), notes)
+    if not row.n_scored:
+        return f"— {note}" if row.status == "refused" else f"— {row.status} {note}"
+    number = f"**{accuracy(row)}**" if row.standing else accuracy(row)
+    size = "" if uniform else f"({size_of(row)})"
+    marks = " ".join(symbol for symbol in marks_of(row) if symbol != "†")  # the name of the line says it, and that it is not ranked
+    parts = (number, size, marks, note, f"*{escape(row.why)}*" if row.why and row.effort == 1 else "")
     return " ".join(part for part in parts if part)
 
 
-def _how_to_read(section: Section, rows: Sequence[Row]) -> list[str]:
-    if not any(standings(section.at(px)) for px in section.budgets):
-        return [f"Nothing is bold: that takes a tuned recipe, effort 1 and {MIN_SEEDS} or more seeds without a failure."] if rows else []
+def _sizes(section: Section) -> list[str]:
+    return sorted({size_of(row) for row in section.scored.itertuples()})
+
+
+def _how_to_read(section: Section) -> list[str]:
+    rows, squares = section.rows, len(section.rows) + len(section.copies)
+    if not len(rows):
+        return []
+    gaps = ["An empty square was not run."] if squares < rows.line.nunique() * len(section.budgets) else []
+    if not (rows.standing != "").any():
+        return [f"Nothing is bold: that takes a tuned recipe, effort 1 and {MIN_SEEDS} or more seeds without a failure.", *gaps]
     return [
         "**Bold**: the best of a column and what a paired t-test over equal seeds (5 %, Holm's correction) cannot tell from it. "
         f"Only tuned rows at effort 1 with {MIN_SEEDS} or more seeds, none of them failed, take part; "
-        "few seeds tell only large differences apart."
+        "few seeds tell only large differences apart.",
+        *gaps,
     ]
 
 
-def _gaps(section: Section) -> list[str]:
-    complete = all(px in line.rows for line in section.lines for px in section.budgets)
-    return [] if complete else ["An empty square was not run."]
+def _other_names(section: Section) -> list[str]:
+    """Name what has no line of its own, because at every budget it comes to the cell of another line."""
+    shown = {*section.rows.label, *section.copies.label}
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in section.table_rows:
+        for name in row.names:
+            if name not in shown:
+                found.setdefault((name, row.label), []).append(budget_name(row.budget_px, row.budget_ipc))
+    return [f"{code(name)} is the same cell as {code(label)} at {', '.join(at)}." for (name, label), at in found.items()]
 
 
-def _details_table(section: Section, rows: Sequence[Row]) -> str:
-    columns: list[tuple[str, Callable[[Row], str]]] = [
-        ("method", lambda row: code(row.label)),
-        ("budget", lambda row: budget_name(row.budget_px or 0, row.budget_ipc)),
-        ("marks", lambda row: escape("; ".join(f"{symbol} {word}" for symbol, word in marks_of(row).items()))),
-        ("accuracy", lambda row: interval(row.final) or row.status),
-        ("gain over random", lambda row: _gain(section, row)),
-        ("used px", lambda row: count(row.audited("pixels"))),
-        ("unused px", lambda row: count(row.unused_px)),
-        ("effective IPC", lambda row: plain(row.audited("effective_ipc"))),
-        ("px with labels", lambda row: count(row.audited("px_with_labels"))),
-        ("label numbers", lambda row: count(row.audited("label_numbers"))),
-        ("charged labels", lambda row: count(row.audited("charged_labels") or None)),
-        ("other numbers", lambda row: count(row.audited("other_numbers"))),
-        ("bytes", lambda row: count(row.audited("bytes"))),
-        ("accuracy at 8 bit", lambda row: interval(row.estimate("final_8bit", "test"))),
-        ("val-selected", lambda row: interval(row.estimate("val_selected", "test"))),
-        ("test-best (optimistic)", lambda row: interval(row.estimate("test_best", "test"))),
-        ("distil time", lambda row: duration(row.average(lambda record: record.distil.get("seconds")))),
-        ("n", lambda row: size_of(row.final) if row.final else ""),
-        ("set", _picture),
-        ("records by seed", _record_links),
-    ]
-    cells = [[write(row) for row in rows] for _, write in columns]
-    used = [index for index, column in enumerate(cells) if any(column)]
-    body = [[cells[index][row] for index in used] for row in range(len(rows))]
-    left = 3 if 2 in used else 2
-    return markdown_table([columns[index][0] for index in used], body, left=left)
+def _about(section: Section) -> list[str]:
+    cells = [cell for row in section.everything for cell in row.cells]
+    networks = sorted({row.network for row in section.table_rows if row.network})
+    students = [f"Students: {', '.join(code(name) for name in networks)}."] if networks else []
+    mixed = [line for line in environment_lines(cells) if line.startswith("**")]
+    return [*mixed, *students, *_full_data(section), *_size_line(section), *_test_error(section)]
 
 
-def _gain(section: Section, row: Row) -> str:
-    gain = gain_over_random(section, row)
-    if gain is None:
-        return ""
-    half_width = "" if gain.half_width is None else f" ± {percent(gain.half_width)}"
-    return points(gain.difference) + half_width
+def _full_data(section: Section) -> list[str]:
+    full = section.full_data
+    if full is None:
+        return []
+    if not full.n_scored:
+        return [f"Full data: not known ({escape(missing(full))})."]
+    students = f"{plain(full.n_students)} student{'s' * (full.n_students != 1)}" if full.n_scored == 1 else f"n = {size_of(full)}"
+    ceiling = f" **Not a ceiling**: {escape(section.not_a_ceiling)}." if section.not_a_ceiling else ""
+    return [f"Full data: {accuracy(full)} ({students} trained on all training images).{ceiling}"]
 
 
-def _picture(row: Row) -> str:
-    paths = [path for record in row.records for path in record.pictures]
-    return f"[picture]({quote(paths[0])})" if paths else ""
+def _size_line(section: Section) -> list[str]:
+    sizes = _sizes(section)
+    if not sizes:
+        return []
+    where = f"n = {sizes[0]}" if len(sizes) == 1 else "n follows each number in brackets"
+    scored = section.scored
+    has_interval, is_few = scored.half_width.notna().any(), (scored.n_distill < MIN_SEEDS).any()
+    interval = "; ± is the 95 % t-interval over distillations of the mean over students" if has_interval else ""
+    few = f"; below {MIN_SEEDS} distillations there is none, and two values stand in brackets" if is_few and has_interval else ""
+    return [f"{where} (distillations × students of each){interval}{few}."]
 
 
-def _record_links(row: Row) -> str:
-    return " ".join(f"[{record.cell.seed}](records/{quote(record.key)}.json)" for record in row.records)
-
-
-def _notes(rows: Sequence[Row]) -> list[str]:
-    by_note: dict[str, list[str]] = {}
-    for row in rows:
-        for note in row.notes:
-            names = by_note.setdefault(note, [])
-            if row.label not in names:
-                names.append(row.label)
-    return [f"{', '.join(escape(name) for name in by_note[note])}: {escape(note)}" for note in sorted(by_note)]
+def _test_error(section: Section) -> list[str]:
+    scored = section.scored
+    if not scored.n_test.notna().any():
+        return []
+    best, n_test = scored.accuracy.max(), scored.n_test.min()
+    errors = f"{percent(sampling_error(best, n_test))} points at {percent(best)} %, {percent(sampling_error(0.5, n_test))} at 50 %"
+    sizes = ", ".join(f"{n:,.0f}" for n in sorted(scored.n_test.dropna().unique()))
+    return [f"{sizes} test images: their own standard error ({errors}) is shared by all rows and is not part of any interval."]

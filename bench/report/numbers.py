@@ -2,51 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from tabulate import tabulate
-
-from .rows import MeanAccuracy
-
-DASH = "—"
-
-_SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+import pandas
 
 
 def percent(fraction: float) -> str:
-    """Write a fraction as a percentage with one decimal, without the sign."""
-    return f"{100 * fraction:.1f}"
+    """Write a fraction as a percentage with one decimal, without the sign; nothing for what is absent."""
+    return "" if math.isnan(fraction) else f"{100 * fraction:.1f}"
 
 
-def interval(estimate: MeanAccuracy | None) -> str:
-    """Write ``61.2 ± 1.3`` in percent; nothing for a score that is absent."""
-    if estimate is None:
+def accuracy(row: Any) -> str:
+    """Write the number of a row in percent: ``61.2 ± 1.3``, or its values where they are too few for an interval; or nothing."""
+    if not row.n_scored:
         return ""
-    half_width = "" if estimate.half_width is None else f" ± {percent(estimate.half_width)}"
-    return percent(estimate.mean) + half_width
+    if len(row.values) == 2:
+        return f"{percent(row.accuracy)} ({', '.join(percent(value) for value in row.values)})"
+    return percent(row.accuracy) + half(row.half_width)
+
+
+def half(width: float) -> str:
+    """Write half an interval of accuracies in points, `` ± 1.3``, or nothing."""
+    return "" if math.isnan(width) else f" ± {percent(width)}"
 
 
 def points(difference: float) -> str:
-    """Write a difference of two fractions in points with its sign; a rounded zero has none."""
+    """Write a difference of two fractions in points with its sign; a rounded zero has none, and what is absent is nothing."""
+    if math.isnan(difference):
+        return ""
     text = f"{100 * difference:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text
 
 
-def count(value: float | None) -> str:
+def count(value: float) -> str:
     """Write a count with thousands separated; an average that is no whole number keeps one decimal."""
-    if value is None:
+    if math.isnan(value):
         return ""
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
-def plain(value: float | None) -> str:
+def plain(value: float) -> str:
     """Write a number with at most four significant digits and no exponent where it is small."""
-    return "" if value is None else f"{value:.4g}"
+    return "" if math.isnan(value) else f"{value:.4g}"
 
 
-def duration(seconds: float | None) -> str:
+def duration(seconds: float) -> str:
     """Write seconds as a person would: ``14 s``, ``2.3 min``, ``5.1 h``, ``3.0 d``."""
-    if seconds is None:
+    if math.isnan(seconds):
         return ""
     for limit, unit, size in ((60, "s", 1), (3600, "min", 60), (86400, "h", 3600)):
         if seconds < limit:
@@ -54,19 +58,19 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 86400:.1f} d"
 
 
-def budget_name(pixels: int, ipc: float | None) -> str:
+def budget_name(pixels: float, ipc: float) -> str:
     """Write a granted budget: ``0.3 IPC (192 px)``."""
-    return f"{pixels:,} px" if ipc is None else f"{plain(ipc)} IPC ({pixels:,} px)"
+    return f"{pixels:,.0f} px" if math.isnan(ipc) else f"{plain(ipc)} IPC ({pixels:,.0f} px)"
 
 
-def size_of(estimate: MeanAccuracy) -> str:
-    """Write ``3 × 5``: distillations x students."""
-    return f"{estimate.n_distil} × {'?' if estimate.n_students is None else estimate.n_students}"
+def size_of(row: Any) -> str:
+    """Write ``3 × 5``: distilled sets x students of each."""
+    return f"{plain(row.n_distill)} × {plain(row.n_students) or '?'}" if row.n_scored else ""
 
 
-def superscript(number: int) -> str:
-    """Write the number of a footnote."""
-    return str(number).translate(_SUPERSCRIPT)
+def shortened(text: str, width: int) -> str:
+    """Cut a text that is wider than ``width`` characters, and show that it is cut."""
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def escape(text: str) -> str:
@@ -82,8 +86,22 @@ def code(text: str) -> str:
     return f"`{' '.join(text.split()).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
-def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Lay out a Markdown table of finished strings: the first ``left`` columns aligned left, the others right."""
-    align = ["left" if column < left else "right" for column in range(len(headers))]
+def bullets(sentences: Iterable[str]) -> list[str]:
+    """Write a list, and an empty line after it; nothing where there is nothing to say."""
+    found = [f"- {sentence}" for sentence in sentences]
+    return [*found, ""] if found else []
+
+
+def markdown_table(rows: Sequence[Mapping[str, str]], left: int = 1, keep: bool = False) -> str:
+    """Lay out a Markdown table of finished strings: the first ``left`` columns aligned left, the others right.
+
+    Args:
+        rows: header -> text, the same headers for all.
+        left: columns aligned left.
+        keep: keep columns without any text.
+    """
+    table = pandas.DataFrame(rows)
+    table = table.loc[:, [keep or index < left or (table[name] != "").any() for index, name in enumerate(table)]]
+    align = ["left" if index < left else "right" for index in range(table.shape[1])]
     # Numbers are formatted already; tabulate would read them and format them again, column by column.
-    return tabulate([list(row) for row in rows], list(headers), tablefmt="pipe", colalign=align, disable_numparse=True)
+    return str(table.to_markdown(index=False, colalign=align, disable_numparse=True))

@@ -5,45 +5,43 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..record import Record
 from .numbers import escape
 
-#: Parts of an environment that change between runs without touching a number, or that are shown on their own.
-_APART = ("commit", "dirty", "cores")
+#: What can move a number. The rest of an environment (plugins' names, cores, the commit) is in the records.
+_MOVING = ("cpu", "device", "engine", "kernels", "numpy", "precision", "scikit-learn", "scipy", "system", "threads", "torch")
 #: Parts that only some methods have.
 _OF_SOME = ("engine",)
 
 
-def environment_lines(records: Iterable[Record]) -> list[str]:
-    """Describe the environments of some records: what is mixed, what they share, and the commits.
+def environment_lines(cells: Iterable[Any]) -> list[str]:
+    """Describe the environments in which numbers were made: what is mixed, what they share, and the commits.
+
+    Args:
+        cells: tuples of records; those without a score made no number, and do not count.
 
     Returns:
         Sentences in Markdown; the one on mixed environments is first and bold.
     """
-    found = [record.environment for record in records if record.environment]
+    found = [cell.environment for cell in cells if cell.n_students and cell.environment]
     made = [_flatten(environment) for environment in found]
-    names = sorted({name for one in made for name in one})
-    values = {name: sorted({one.get(name, "not recorded") for one in made if name in one or name not in _OF_SOME}) for name in names}
+    values = {
+        name: sorted({one.get(name, "not recorded") for one in made if name in one or name not in _OF_SOME})
+        for name in _MOVING
+        if any(name in one for one in made)
+    }
     mixed = [f"{name}: {_few(several)}" for name, several in values.items() if len(several) > 1]
     shared = [f"{name} {one[0]}" for name, one in values.items() if len(one) == 1]
     commits = sorted({_commit(environment) for environment in found if environment.get("commit")})
     lines = [f"**Mixed environments in this table** ({escape('; '.join(mixed))}): differences may come from them."] if mixed else []
-    if shared:
-        lines.append(f"Made with {escape(', '.join(shared))}.")
-    if commits:
-        lines.append(f"Commit of the suite: {escape(_few(commits))}.")
+    lines += [f"Made with {escape(', '.join(shared))}."] if shared else []
+    lines += [f"Commit of the suite: {escape(_few(commits))}."] if commits else []
     return lines
 
 
-def _flatten(values: Mapping[str, Any]) -> dict[str, str]:
-    """Bring nested parts (the versions of packages) to the top, under their own names."""
-    flat: dict[str, str] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat.update(_flatten(value))
-        elif value is not None and value != "" and name not in _APART:
-            flat[name] = str(value)
-    return flat
+def _flatten(environment: Mapping[str, Any]) -> dict[str, str]:
+    """Bring the versions of packages to the top, under their own names."""
+    flat = {**environment, **(environment.get("packages") or {})}
+    return {name: str(value) for name, value in flat.items() if value is not None and value != ""}
 
 
 def _commit(environment: Mapping[str, Any]) -> str:

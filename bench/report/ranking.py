@@ -2,75 +2,89 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+from collections.abc import Sequence
+from typing import Any
 
-from .rows import Row
-from .sections import Section
+import pandas
+
+from .numbers import plain
 from .statistics import LEVEL, MIN_SEEDS, holm, paired_p, t_half_width
 
-Standing = Literal["best", "tied"]
+#: What ``compared`` adds. ``p``: adjusted, of the test against the first of the column; ``standing``: ``best``, ``tied`` or empty;
+#: ``unranked``: why the row takes no part, or empty; ``why``: why it is not bold though a lower one is, or empty; ``gain`` over the
+#: strongest random form and its ``gain_half``.
+_ADDED = ("p", "standing", "unranked", "why", "gain", "gain_half")
 
 
-def may_be_bold(row: Row) -> bool:
-    """Tell whether a row takes part in the ranking: own cell, tuned, full effort, and enough seeds, all with a score."""
-    return not row.same_as and row.tuned and row.effort == 1 and row.complete and len(row.scored) >= MIN_SEEDS
+def compared(rows: pandas.DataFrame) -> pandas.DataFrame:
+    """Add to the rows of one section how each compares with the others at its budget."""
+    added = {name: pandas.Series(index=rows.index, dtype=object) for name in _ADDED}
+    for _, column in rows.groupby("budget_px"):
+        scored = [row for row in column.itertuples() if row.n_scored]
+        _rank(scored, added)
+        _gain(scored, added)
+    numbers = {name: added[name].astype(float) for name in ("p", "gain", "gain_half")}
+    words = {name: added[name].fillna("") for name in ("standing", "unranked", "why")}
+    return rows.assign(**numbers, **words)
 
 
-def standings(rows: list[Row]) -> dict[str, Standing]:
-    """Find the best row of one column and those that a paired test cannot tell from it.
+def unranked(row: Any) -> str:
+    """Say why a row takes no part in the ranking; empty if it does: tuned, full effort, enough seeds, all with a score."""
+    reasons = [
+        f"effort {plain(row.effort)}" if row.effort != 1 else "",
+        "" if row.tuned else "untuned",
+        f"{row.n_scored} of {len(row.cells)} seeds" if row.status == "partial" else "",
+        f"{row.n_scored} seed{'s' * (row.n_scored > 1)}" if row.n_scored < MIN_SEEDS and row.status != "partial" else "",
+    ]
+    return ", ".join(reason for reason in reasons if reason)
+
+
+def _rank(scored: Sequence[Any], added: dict[str, pandas.Series]) -> None:
+    """Find the best of the rows that take part, and those that a paired test cannot tell from it.
 
     The test is a two-sided paired t-test over the seeds that two rows share, with Holm's correction over all rows that
     are compared with the best. A row with fewer than three seeds in common with the best is not called tied.
-
-    Args:
-        rows: rows of one section at one budget.
-
-    Returns:
-        The identities of the best row and of those tied with it; a copy of a row under another name shares its identity.
     """
-    ranked = [row for row in rows if may_be_bold(row) and row.final]
-    if not ranked:
-        return {}
-    best = max(ranked, key=lambda row: (row.final.mean if row.final else 0.0, row.label))
-    compared = [(row, differences) for row in ranked if row is not best and len(differences := _paired(best, row)) >= MIN_SEEDS]
-    adjusted = holm([paired_p(differences) for _, differences in compared])
-    found: dict[str, Standing] = {best.identity: "best"}
-    found.update({row.identity: "tied" for (row, _), p_value in zip(compared, adjusted, strict=True) if p_value >= LEVEL})
-    return found
+    for row in scored:
+        added["unranked"][row.Index] = unranked(row)
+    eligible = [row for row in scored if not unranked(row)]
+    bold: list[Any] = []
+    for row, p in against_first(eligible):
+        added["p"][row.Index] = p
+        if not bold or p >= LEVEL:
+            added["standing"][row.Index] = "tied" if bold else "best"
+            bold.append(row)
+    for row in scored:
+        if bold and row not in bold and row.accuracy > min(one.accuracy for one in bold):
+            reason = unranked(row)
+            added["why"][row.Index] = f"not ranked: {reason}" if reason else _told_apart(added["p"][row.Index], bold[0])
 
 
-def _paired(one: Row, other: Row) -> list[float]:
+def against_first(rows: Sequence[Any]) -> list[tuple[Any, float]]:
+    """Return rows from the best on, each with the adjusted p-value of its test against the best; NaN for the best itself."""
+    ranked = sorted(rows, key=lambda row: (row.accuracy, row.label), reverse=True)
+    p_values = holm([paired_p(differences(ranked[0], row)) for row in ranked[1:]])
+    return list(zip(ranked, [math.nan, *p_values], strict=False))
+
+
+def _told_apart(p: float, best: Any) -> str:
+    return f"fewer than {MIN_SEEDS} seeds in common with {best.label}" if math.isnan(p) else f"below {best.label}: p = {plain(p)}"
+
+
+def _gain(scored: Sequence[Any], added: dict[str, pandas.Series]) -> None:
+    """Compare with the strongest random form, which is picked by these very accuracies: that favours random selection a little.
+
+    The interval is paired, and given where both rows have the same three or more seeds.
+    """
+    references = [row for row in scored if row.kind == "reference"]
+    for row in scored if references else ():
+        strongest = max(references, key=lambda row: (row.accuracy, row.label))
+        added["gain"][row.Index] = row.accuracy - strongest.accuracy
+        if row.by_seed.keys() == strongest.by_seed.keys() and row is not strongest:
+            added["gain_half"][row.Index] = t_half_width(differences(row, strongest))
+
+
+def differences(one: Any, other: Any) -> list[float]:
     """Return the differences of two rows on the seeds that both have."""
     return [one.by_seed[seed] - other.by_seed[seed] for seed in sorted(one.by_seed.keys() & other.by_seed.keys())]
-
-
-@dataclass(frozen=True)
-class Gain:
-    """How far a row is ahead of the strongest random form at equal granted pixels.
-
-    Attributes:
-        difference: of the two mean accuracies, as a fraction.
-        half_width: of its paired 95 % t-interval, or ``None`` where the two rows do not have the same seeds, at least two.
-        over: label of the random form.
-    """
-
-    difference: float
-    half_width: float | None
-    over: str
-
-
-def gain_over_random(section: Section, row: Row) -> Gain | None:
-    """Compare a row with the reference that is strongest at its budget.
-
-    The strongest is picked by the very accuracies it is compared with, which favours random selection a little.
-    """
-    if row.final is None or row.budget_px is None:
-        return None
-    strongest = section.strongest_reference(row.budget_px)
-    if strongest is None or strongest.final is None:
-        return None
-    itself = strongest.identity == row.identity
-    paired = row.by_seed.keys() == strongest.by_seed.keys() and not itself
-    half_width = t_half_width(_paired(row, strongest)) if paired else None
-    return Gain(row.final.mean - strongest.final.mean, half_width, strongest.label)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -10,13 +10,13 @@ from pathlib import Path
 from ..files import write_bytes
 from ..record import Record
 from .curves import curves_csv, curves_markdown
+from .details import details_page
 from .leaderboard import leaderboard
-from .plots import FORMATS, draw_section, method_styles
 from .sections import Section, build_sections
 
 
-def render(records: Iterable[Record], out: Path, warnings: Sequence[str] = ()) -> list[Path]:
-    """Write leaderboard.md, accuracy_vs_pixels.md and .csv, and a plot per data set and protocol as PNG and SVG.
+def render(records: Iterable[Record], out: Path, warnings: Sequence[str] = (), stale: Collection[str] = ()) -> list[Path]:
+    """Write leaderboard.md, accuracy_vs_pixels.md and .csv, a page of details per data set, and a plot per section as PNG and SVG.
 
     Every file is written beside its place and renamed, so a reader never sees half of one.
 
@@ -24,17 +24,21 @@ def render(records: Iterable[Record], out: Path, warnings: Sequence[str] = ()) -
         records: all records there are, in any order.
         out: the out folder; made if it is not there.
         warnings: sentences to show at the top of the leaderboard, e.g. on files that could not be read.
+        stale: keys of records that other code made than today's.
 
     Returns:
         The paths written, the leaderboard first.
     """
-    sections = build_sections(records)
+    sections = build_sections(records, stale)
     plots = _draw(sections)
-    links = [_plot_path(section, "png") if _plot_path(section, "png") in plots else "" for section in sections]
+    pages: dict[str, list[Section]] = {}
+    for section in sections:
+        pages.setdefault(section.page, []).append(section)
     files = {
-        "leaderboard.md": leaderboard(sections, warnings, links).encode(),
+        "leaderboard.md": leaderboard(sections, warnings).encode(),
         "accuracy_vs_pixels.md": curves_markdown(sections).encode(),
         "accuracy_vs_pixels.csv": curves_csv(sections).encode(),
+        **{path: details_page(shown).encode() for path, shown in pages.items()},
         **plots,
     }
     for name, content in files.items():
@@ -45,24 +49,20 @@ def render(records: Iterable[Record], out: Path, warnings: Sequence[str] = ()) -
 
 def _draw(sections: Sequence[Section]) -> dict[str, bytes]:
     """Draw every section that has a point to show: path relative to the out folder -> content."""
+    shown = [section for section in sections if len(section.scored)]
+    if not shown:
+        return {}
+    from .plots import draw_section, method_styles  # seaborn takes a second to import
+
     styles = method_styles(sections)
-    drawn: dict[str, bytes] = {}
-    for section in sections:
-        if any(row.final for row in section.rows()):
-            pictures = draw_section(section, styles)
-            drawn.update({_plot_path(section, kind): pictures[kind] for kind in FORMATS})
-    return drawn
+    return {f"{section.plot}.{kind}": picture for section in shown for kind, picture in draw_section(section, styles).items()}
 
 
 def _drop_outgrown(sections: Sequence[Section], plots: Mapping[str, bytes], out: Path) -> None:
     """Remove a plot whose section has another name by now, since the old file would show old records for ever."""
     for section in sections:
         # A network is usual as long as most records have it, which more records can change.
-        for distinction, usual, kind in product({"", section.distinction}, (True, False), FORMATS):
-            name = _plot_path(replace(section, distinction=distinction, usual=usual), kind)
+        for distinction, usual, kind in product({"", section.distinction}, (True, False), ("png", "svg")):
+            name = f"{replace(section, distinction=distinction, usual=usual).plot}.{kind}"
             if name not in plots:
                 (out / name).unlink(missing_ok=True)
-
-
-def _plot_path(section: Section, kind: str) -> str:
-    return f"plots/{section.slug}.{kind}"

@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..keys import canonical_json
-from ..record import Kind, Record
-from .rows import Row, has_score, network_of
+import pandas
 
+from ..record import Record
+from .frame import record_frame, score_frame
+from .numbers import plain, shortened
+from .ranking import compared
+from .rows import label_of, row_frame
 
-@dataclass(frozen=True, eq=False)
-class Line:
-    """One line of a table: a method variant at one effort, with its rows by budget in pixels."""
-
-    rows: Mapping[int, Row]
-
-    @property
-    def first(self) -> Row:
-        """Any row of the line, for what they share: kind, label and effort."""
-        return self.rows[min(self.rows)]
-
-    @property
-    def label(self) -> str:
-        """The method as it is typed."""
-        return self.first.label
-
-    @property
-    def is_copy(self) -> bool:
-        """Whether every row of the line is the very cell of some other row."""
-        return all(row.same_as for row in self.rows.values())
+#: Records that agree in all of these may stand in one table.
+_SECTION = ["dataset", "protocol", "split", "protocol_hash", "data_hash", "network"]
+_NAMES = _SECTION[:3]
+#: A square of a table.
+_SQUARE = ["label", "effort", "budget_px"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,23 +29,26 @@ class Section:
 
     Attributes:
         dataset: registered name.
-        split: ``dev`` or ``paper``.
         protocol: its name.
+        split: ``dev`` or ``paper``.
         distinction: what tells this section from others of the same names, e.g. the protocol's hash, or empty.
-        lines: contestants, then references, best first.
-        full_data: students trained on the full data, if they were run.
         network: the student network of every row, or empty where no record names one.
         usual: whether this is the network of most records, so that neither title nor files need to name it.
+        rows: a row per cell but for its seed, with the columns of ``row_frame`` and ``compared``, ``label`` and ``line`` (place in
+            the table: contestants, then references, best first); ordered by budget and line.
+        copies: squares of lines at budgets at which they come to the cell of another line, named by ``same_as``.
+        full_data: students trained on the full data, if they were run; a row like the others.
     """
 
     dataset: str
-    split: str
     protocol: str
+    split: str
     distinction: str
-    lines: tuple[Line, ...]
-    full_data: Row | None
-    network: str = ""
-    usual: bool = True
+    network: str
+    usual: bool
+    rows: pandas.DataFrame
+    copies: pandas.DataFrame
+    full_data: Any
 
     @property
     def unusual_network(self) -> str:
@@ -72,199 +62,145 @@ class Section:
         return " · ".join(part for part in parts if part)
 
     @property
-    def slug(self) -> str:
-        """A name for files: ``<dataset>-<protocol>``, longer where split or network are not the usual ones or names clash."""
-        parts = [self.dataset, self.protocol, "" if self.split == "dev" else self.split, self.distinction, self.unusual_network]
-        return re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(part for part in parts if part))
+    def plot(self) -> str:
+        """Path of the plot without its ending, longer where split or network are not the usual ones or names clash."""
+        split = "" if self.split == "dev" else self.split
+        return f"plots/{_file_name(self.dataset, self.protocol, split, self.distinction, self.unusual_network)}"
+
+    @property
+    def page(self) -> str:
+        """Path of the page of details, which all sections of a data set share."""
+        return f"details/{_file_name(self.dataset)}.md"
+
+    @property
+    def budgets(self) -> dict[float, float]:
+        """Granted pixels of the columns, ascending -> images per class (NaN where no record says)."""
+        return self.rows.groupby("budget_px").budget_ipc.first().to_dict() if len(self.rows) else {}
 
     @cached_property
-    def budgets(self) -> tuple[int, ...]:
-        """Granted pixels of the columns, ascending."""
-        return tuple(sorted({px for line in self.lines for px in line.rows}))
+    def scored(self) -> pandas.DataFrame:
+        """The rows with a number."""
+        return self.rows[self.rows.n_scored > 0]
 
-    def at(self, budget_px: int) -> list[Row]:
-        """Return the rows of one column, in the order of the lines."""
-        return [line.rows[budget_px] for line in self.lines if budget_px in line.rows]
+    @cached_property
+    def table_rows(self) -> list[Any]:
+        """The rows as tuples."""
+        return list(self.rows.itertuples())
 
-    def rows(self) -> list[Row]:
-        """Return all rows, by budget and then in the order of the lines."""
-        return [row for px in self.budgets for row in self.at(px)]
+    @cached_property
+    def everything(self) -> list[Any]:
+        """All rows as tuples, the full data last."""
+        return [*self.table_rows, *([] if self.full_data is None else [self.full_data])]
 
-    def contestants(self) -> list[Line]:
-        """Return the lines of the contestants."""
-        return [line for line in self.lines if line.first.kind == "contestant"]
-
-    def references(self) -> list[Line]:
-        """Return the lines of the equal-pixel forms of random selection."""
-        return [line for line in self.lines if line.first.kind == "reference"]
-
-    def strongest_reference(self, budget_px: int) -> Row | None:
-        """Return the reference with the highest accuracy at equal granted pixels, or ``None`` if none has a score."""
-        scored = [row for row in self.at(budget_px) if row.kind == "reference" and not row.same_as and row.final]
-        return max(scored, key=lambda row: (row.final.mean if row.final else 0.0, row.label), default=None)
-
-    def ipc_of(self, budget_px: int) -> float | None:
-        """Return the granted images per class of a column."""
-        return next((row.budget_ipc for row in self.at(budget_px) if row.budget_ipc is not None), None)
+    @property
+    def not_a_ceiling(self) -> str:
+        """Why the full data are no upper bound here, or empty: the line was shortened, or a row lies above it."""
+        full = self.full_data
+        if full is None or not full.n_scored:
+            return ""
+        above = self.scored[self.scored.accuracy > full.accuracy]
+        words = [f"shortened to effort {plain(full.effort)}" if full.effort < 1 else ""]
+        words += [f"{above.loc[above.accuracy.idxmax()].label} lies above it"] if len(above) else []
+        return ", ".join(word for word in words if word)
 
 
-def build_sections(records: Iterable[Record]) -> list[Section]:
-    """Sort records into sections. The order of ``records`` does not matter."""
-    unique = {record.key: record for record in sorted(records, key=_newness)}
-    newest_code = {_code_of(record): record.cell.code_hash for record in sorted(unique.values(), key=_newness)}
-    usual = _usual_networks(unique.values())
-    groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
-    for record in unique.values():
-        key = _section_key(record)
-        groups[(*key, _network_among(record, usual[key[:3]]))].append(record)
-    return [
-        _build_section(key, groups[key], _distinction(key, list(groups)), usual[key[:3]], newest_code)
-        for key in sorted(groups, key=lambda key: (key[:-1], key[-1] != usual[key[:3]], key[-1]))
-    ]
+def _file_name(*parts: str) -> str:
+    """Join what is not empty, in characters that every file system and link takes."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(part for part in parts if part))
 
 
-def _code_of(record: Record) -> str:
-    """Say which code a code hash is of: the method, the parts it was made of, and the prerequisites they needed."""
-    cell = record.cell
-    return canonical_json([cell.method, cell.parts, sorted(str(needed.get("name")) for needed in cell.prerequisites)])
+def build_sections(records: Iterable[Record], stale: Collection[str] = ()) -> list[Section]:
+    """Sort records into sections. The order of ``records`` does not matter.
+
+    Args:
+        records: all there are.
+        stale: keys of those that other code than today's made.
+    """
+    found = record_frame(score_frame(records))
+    if found.empty:
+        return []
+    found["stale"] = found.key.isin(list(stale))
+    usual = found.groupby(_NAMES).network.transform(_usual_network)
+    # A record that names no network and has no score to compare is listed with the usual network.
+    found["network"] = found.network.where((found.network != "") | (found.n_students > 0), usual)
+    found["unusual"] = found.network != usual
+    groups = {key: records for key, records in found.groupby([*_SECTION[:-1], "unusual", "network"])}
+    return [_section(key, records, _distinction(key, list(groups))) for key, records in groups.items()]
 
 
-def _newness(record: Record) -> tuple[str, str]:
-    return record.started, record.key
+def _usual_network(networks: pandas.Series) -> str:
+    """Return the network of most records; a name beats none, however few have it, and of equals the first counts."""
+    counts = networks.value_counts().to_dict()
+    return min(counts, key=lambda name: (not name, -counts[name], name))
 
 
-def _section_key(record: Record) -> tuple[str, ...]:
-    cell = record.cell
-    return cell.dataset, str(cell.protocol.get("name", "")), cell.split, str(cell.protocol.get("hash", "")), cell.data_hash
-
-
-def _usual_networks(records: Iterable[Record]) -> dict[tuple[str, ...], str]:
-    """Return data set, protocol and split -> the network of most records; of equals the first by name."""
-    counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
-    for record in records:
-        counts[_section_key(record)[:3]][network_of(record)] += 1
-    # A name beats none, however few records have one.
-    return {names: min(found, key=lambda name: (not name, -found[name], name)) for names, found in counts.items()}
-
-
-def _network_among(record: Record, usual: str) -> str:
-    """Return the network of a record. One that names none and has no score to compare is listed with the usual network."""
-    known = network_of(record)
-    return known if known or has_score(record) else usual
-
-
-def _distinction(key: tuple[str, ...], keys: Sequence[tuple[str, ...]]) -> str:
+def _distinction(key: Sequence[Any], keys: Sequence[Sequence[Any]]) -> str:
     """Name the hashes in which sections of the same names differ."""
     namesakes = [other for other in keys if other[:3] == key[:3]]
     words = [f"{name} {key[at][:6]}" for at, name in ((3, "protocol"), (4, "data")) if len({other[at] for other in namesakes}) > 1]
     return ", ".join(words)
 
 
-def _build_section(
-    key: tuple[str, ...], records: list[Record], distinction: str, usual_network: str, newest_code: Mapping[str, str]
-) -> Section:
-    cells: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        cells[_cell_key(record)].append(record)
-    rows = [_row(cells[cell_key], newest_code) for cell_key in sorted(cells)]
-    full = sorted((row for row in rows if row.kind == "full_data"), key=lambda row: (row.final is None, -row.effort, row.label))
-    lines = _lines(row for row in rows if row.kind != "full_data" and row.budget_px is not None)
-    return Section(
-        dataset=key[0],
-        protocol=key[1],
-        split=key[2],
-        distinction=distinction,
-        lines=lines,
-        full_data=full[0] if full else None,
-        network=key[-1],
-        usual=key[-1] == usual_network,
-    )
+def _section(key: Sequence[Any], records: pandas.DataFrame, distinction: str) -> Section:
+    dataset, protocol, split, _, _, unusual, network = key
+    found = row_frame(records)
+    found["label"] = [label_of(row.method, row.variant) for row in found.itertuples()]
+    is_full = found.kind == "full_data"
+    # Of several full-data lines that with a score and the most effort counts.
+    full = found[is_full].sort_values(["n_scored", "effort", "label"], ascending=[False, False, True])
+    rows = compared(_in_order(_named_apart(found[~is_full & found.budget_px.notna()])))
+    full_data = next(full.itertuples(), None)
+    return Section(dataset, protocol, split, distinction, network, not unusual, rows, _copies(rows), full_data)
 
 
-def _settings(record: Record) -> dict[str, Any]:
-    return {**record.cell.fields, "method_version": record.cell.method_version}
-
-
-def _cell_key(record: Record) -> str:
-    """Say what makes records differ only by seed. The typed variant is no part of it: several may mean the same."""
-    cell = record.cell
-    return canonical_json([cell.method, cell.budget.get("pixels"), cell.effort, _settings(record)])
-
-
-def _row(records: list[Record], newest_code: Mapping[str, str]) -> Row:
-    by_seed = {record.cell.seed: record for record in sorted(records, key=_newness)}
-    chosen = tuple(by_seed[seed] for seed in sorted(by_seed))
-    kinds = {record.cell.kind for record in chosen}
-    variants = sorted({record.cell.variant for record in chosen}, key=lambda text: (len(text), text))
-    return Row(
-        # What anybody ran as a reference is one for all.
-        kind="reference" if "reference" in kinds else chosen[0].cell.kind,
-        method=chosen[0].cell.method,
-        variant=variants[0],
-        records=chosen,
-        stale=any(record.cell.code_hash != newest_code[_code_of(record)] for record in chosen),
-    )
-
-
-def _with_copies(row: Row) -> list[Row]:
-    """Return a row and, for every other name that resolves to the same cell, a copy under that name."""
-    cells = [record.cell for record in row.records]
-    names = {cell.label for cell in cells} | {alias for cell in cells for alias in cell.aliases}
-    return [row, *(_renamed(row, name) for name in sorted(names - {row.label}))]
-
-
-def _renamed(row: Row, label: str) -> Row:
-    method, _, variant = label.partition("[")
-    return replace(row, method=method, variant=variant.removesuffix("]"), same_as=row.label)
-
-
-def _lines(rows: Iterable[Row]) -> tuple[Line, ...]:
-    named = _named_apart([copy for row in rows for copy in _with_copies(row)])
-    references = {row.label for row in named if row.kind == "reference"}
-    originals = {row.identity: row.label for row in named if not row.same_as}
-    lines: dict[tuple[str, float], dict[int, Row]] = defaultdict(dict)
-    for row in named:
-        # A form of random selection that somebody also entered as a contestant at another budget stays one line.
-        kind: Kind = "reference" if row.label in references else row.kind
-        same_as = originals[row.identity] if row.same_as else ""
-        lines[row.label, row.effort][row.budget_px or 0] = replace(row, kind=kind, same_as=same_as)
-    found = [Line(rows) for rows in lines.values()]
-    budgets = sorted({px for line in found for px in line.rows}, reverse=True)
-    return tuple(sorted(found, key=lambda line: _rank(line, budgets)))
-
-
-def _named_apart(rows: Iterable[Row]) -> list[Row]:
+def _named_apart(rows: pandas.DataFrame) -> pandas.DataFrame:
     """Give rows of one name and other hyper-parameters (the recipe changed between runs) names that show the difference.
 
     The newest keeps the name as typed.
     """
-    squares: dict[tuple[str, float, int | None], list[Row]] = defaultdict(list)
-    for row in rows:
-        squares[row.label, row.effort, row.budget_px].append(row)
-    taken = set(squares)
-    named = []
-    for square in squares.values():
-        newest, *others = sorted(square, key=lambda row: max(_newness(record) for record in row.records), reverse=True)
-        named.append(newest)
-        for row in others:
-            renamed = replace(row, variant=_with_differences(row, newest))
-            while (renamed.label, renamed.effort, renamed.budget_px) in taken:
-                renamed = replace(renamed, variant=renamed.variant + "'")
-            taken.add((renamed.label, renamed.effort, renamed.budget_px))
-            named.append(renamed)
-    return named
+    rows = rows.sort_values("newest", ascending=False)
+    older = rows.duplicated(_SQUARE)
+    newest = {tuple(row[name] for name in _SQUARE): row for _, row in rows[~older].iterrows()}
+    taken = set(newest)
+    for index, row in rows[older].iterrows():
+        label, effort, budget = (row[name] for name in _SQUARE)
+        variant = _with_differences(row, newest[label, effort, budget])
+        while (label_of(row.method, variant), effort, budget) in taken:
+            variant += "'"
+        rows.loc[index, ["variant", "label"]] = variant, label_of(row.method, variant)
+        taken.add((label_of(row.method, variant), effort, budget))
+    # A form of random selection that somebody also entered as a contestant at another budget stays one line.
+    rows.loc[rows.label.isin(rows[rows.kind == "reference"].label), "kind"] = "reference"
+    return rows
 
 
-def _with_differences(row: Row, newest: Row) -> str:
+def _with_differences(row: pandas.Series, newest: pandas.Series) -> str:
     """Return the variant of ``row`` with the hyper-parameters in which it is not like ``newest`` of the same name."""
-    current, older = _settings(newest.records[0]), _settings(row.records[0])
+    current, older = newest.cells[0].settings, row.cells[0].settings
     changed = [f"{name}={older.get(name)}" for name in sorted(current | older) if current.get(name) != older.get(name)]
-    short = [text if len(text) <= 40 else text[:39] + "…" for text in changed]
-    return ",".join([row.variant, *short] if row.variant else short)
+    return ",".join([*([row.variant] if row.variant else []), *(shortened(text, 40) for text in changed)])
 
 
-def _rank(line: Line, budgets: Sequence[int]) -> tuple[Any, ...]:
-    """Order contestants before references, then by accuracy at the largest budget (missing last), the next, and name."""
-    finals = [row.final if (row := line.rows.get(px)) else None for px in budgets]
-    accuracy = [1.0 if final is None else -final.mean for final in finals]
-    return line.first.kind == "reference", accuracy, line.label, line.first.effort
+def _in_order(rows: pandas.DataFrame) -> pandas.DataFrame:
+    """Order lines: contestants before references, then by accuracy at the largest budget (missing last), the next, and name."""
+    lines = rows.assign(reference=rows.kind == "reference").pivot(
+        index=["reference", "label", "effort"], columns="budget_px", values="accuracy"
+    )
+    budgets = sorted(lines.columns, reverse=True)
+    lines = lines.reset_index().sort_values(
+        ["reference", *budgets, "label", "effort"], ascending=[True, *[False] * len(budgets), True, True], na_position="last"
+    )
+    places = {line: place for place, line in enumerate(zip(lines.label, lines.effort, strict=True))}
+    line = [places[line] for line in zip(rows.label, rows.effort, strict=True)]
+    return rows.assign(line=line).sort_values(["budget_px", "line"], ignore_index=True)
+
+
+def _copies(rows: pandas.DataFrame) -> pandas.DataFrame:
+    """Return, for lines that at some budget come to the very cell of another line, that row under their own name."""
+    lines = {(row.label, row.effort): row.line for row in rows.itertuples()}
+    squares = set(rows[_SQUARE].itertuples(index=False, name=None))
+    found = rows.assign(same_as=rows.label).explode("names")
+    found = found.assign(label=found.names)
+    is_copy = [(row.label, row.effort) in lines and (row.label, row.effort, row.budget_px) not in squares for row in found.itertuples()]
+    found = found.loc[is_copy]
+    return found.assign(line=[lines[row.label, row.effort] for row in found.itertuples()])

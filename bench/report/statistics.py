@@ -14,10 +14,9 @@ from scipy.special import stdtr, stdtrit
 
 from ..record import mean
 
-CONFIDENCE = 0.95
-LEVEL = 1.0 - CONFIDENCE
+LEVEL = 0.05
 
-#: Below this many equal seeds two methods are not compared at all.
+#: Below this many seeds there is no interval, and two methods are not compared at all.
 MIN_SEEDS = 3
 
 #: Spreads below this are rounding of sums, not variation of an accuracy.
@@ -31,21 +30,26 @@ def standard_error(values: Sequence[float]) -> float:
     return 0.0 if deviation <= _ROUNDING else deviation / math.sqrt(len(values))
 
 
-def t_half_width(values: Sequence[float]) -> float | None:
-    """Return half the width of the 95 % t-interval of a mean, or ``None`` for fewer than two values."""
-    if len(values) < 2:
-        return None
+def t_half_width(values: Sequence[float]) -> float:
+    """Return half the width of the 95 % t-interval of a mean; NaN for fewer than three values, whose interval says nothing."""
+    if len(values) < MIN_SEEDS:
+        return math.nan
     return float(stdtrit(len(values) - 1, 1.0 - LEVEL / 2)) * standard_error(values)
 
 
+def t_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the 95 % t-interval of a mean accuracy, cut to [0, 1]; NaN for fewer than three values."""
+    centre, half_width = mean(values), t_half_width(values)
+    return (max(0.0, centre - half_width), min(1.0, centre + half_width)) if half_width == half_width else (math.nan, math.nan)
+
+
 def paired_p(differences: Sequence[float]) -> float:
-    """Return the two-sided p-value of a t-test that paired differences have mean zero.
+    """Return the two-sided p-value of a t-test that paired differences have mean zero; NaN for fewer than three.
 
     Differences without any spread are decided by their mean alone: 1.0 where it is zero, else 0.0.
-
-    Args:
-        differences: one per seed, at least two.
     """
+    if len(differences) < MIN_SEEDS:
+        return math.nan
     centre, error = mean(differences), standard_error(differences)
     if error == 0.0:
         return 1.0 if abs(centre) <= _ROUNDING else 0.0
@@ -53,15 +57,14 @@ def paired_p(differences: Sequence[float]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm's adjusted p-values (step-down, family-wise), in the order given."""
-    adjusted = [0.0] * len(p_values)
-    running = 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = running
+    """Return Holm's adjusted p-values (step-down, family-wise), in the order given; NaN is no test and stays."""
+    order = sorted((i for i, p in enumerate(p_values) if p == p), key=lambda i: p_values[i])
+    adjusted, running = list(p_values), 0.0
+    for rank, index in enumerate(order):
+        adjusted[index] = running = max(running, min(1.0, (len(order) - rank) * p_values[index]))
     return adjusted
 
 
-def sampling_error(accuracy: float, n_test: int) -> float:
+def sampling_error(accuracy: float, n_test: float) -> float:
     """Return the standard error of an accuracy that comes from the test set being a sample of ``n_test`` images."""
     return math.sqrt(accuracy * (1.0 - accuracy) / n_test)

@@ -39,6 +39,9 @@ class SweepListener:
     def progressed(self, job: Job, stage: str, step: int, total: int, scalars: dict[str, float]) -> None:
         """A stage says how far it is."""
 
+    def repeated(self, job: Job, stage: str, reason: str) -> None:
+        """The process of a stage was ended from outside, and the stage runs again."""
+
     def finished(self, job: Job, outcome: Outcome) -> None:
         """A cell or a prerequisite has ended, well or badly, or was interrupted."""
 

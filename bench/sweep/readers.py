@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from ..budget import BudgetRequest
-from ..errors import BenchError, did_you_mean, unknown_name
-from ..recipes import read_yaml
-from .planning.requests import read_value, split_assignment, split_list
+from ..errors import BenchError, cut, did_you_mean, shorten, unknown_name
+from ..paths import read_absolute_path, read_path
+from ..yaml_text import read_yaml_file
+from .planning.requests import bounded, read_value, split_assignment, split_list
 from .settings import Overrides, RunSettings
 
 DEFAULTS = Path(__file__).parent.parent / "defaults.yaml"
 RERUN = ("failed", "timeout", "oom", "rejected", "interrupted", "stale")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smh]?)")
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,20})?)([smh]?)", re.ASCII)
 _NETWORK = re.compile(r"[a-z][a-z0-9_.]*(-[a-z0-9_.]+)*", re.ASCII)
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LONGEST = 365 * 24 * 3600.0
+_MOST_JOBS = 1024
 
 
 def texts(value: Any, what: str) -> tuple[str, ...]:
@@ -44,7 +47,9 @@ def seeds(value: Any, what: str) -> tuple[int, ...]:
         return tuple(dict.fromkeys(whole(item, what) for item in value)) or _no_seeds(what)
     text = str(value).strip()
     if "," not in text:
-        return tuple(range(whole(text, what, low=1)))
+        count = whole(text, what, low=1)
+        bounded(count, what)
+        return tuple(range(count))
     items = text.removesuffix(",").split(",")
     return tuple(dict.fromkeys(whole(item, what) for item in items))
 
@@ -53,19 +58,22 @@ def _no_seeds(what: str) -> tuple[int, ...]:
     raise BenchError(f"{what} is an empty list; give a count such as 3")
 
 
-def whole(value: Any, what: str, low: int = 0) -> int:
-    """Read a whole number of at least ``low``."""
+def whole(value: Any, what: str, low: int = 0, high: int = 10**9) -> int:
+    """Read a whole number from ``low`` to ``high``."""
     text = str(value).strip()
-    if not re.fullmatch(r"[+-]?\d{1,9}", text):
-        raise BenchError(f"{what} needs a whole number, found '{text}'")
-    if int(text) < low:
-        raise BenchError(f"{what} needs a whole number of at least {low}, found '{text}'")
+    if not re.fullmatch(r"[+-]?\d{1,10}", text) or not low <= int(text) <= high:
+        raise BenchError(f"{what} needs a whole number from {low} to {high}, found {shorten(text)}")
     return int(text)
 
 
 def positive_whole(value: Any, what: str) -> int:
     """Read a whole number of at least 1."""
     return whole(value, what, low=1)
+
+
+def jobs(value: Any, what: str) -> int:
+    """Read how many cells run at a time."""
+    return whole(value, what, low=1, high=_MOST_JOBS)
 
 
 def effort(value: Any, what: str) -> float:
@@ -75,7 +83,7 @@ def effort(value: Any, what: str) -> float:
     except ValueError:
         number = math.nan
     if not 0 < number <= 100:
-        raise BenchError(f"{what} needs a number above 0 (1 is the full recipe, at most 100), found '{value}'")
+        raise BenchError(f"{what} needs a number above 0 (1 is the full recipe, at most 100), found {shorten(str(value))}")
     return number
 
 
@@ -83,8 +91,8 @@ def duration(value: Any, what: str) -> float:
     """Read seconds, e.g. ``90``, ``30m`` or ``2h``."""
     match = _DURATION.fullmatch(str(value).strip())
     seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
-    if seconds <= 0:
-        raise BenchError(f"{what} needs a time above 0 such as 90 (seconds), 30m or 2h, found '{value}'")
+    if not 0 < seconds <= _LONGEST:
+        raise BenchError(f"{what} needs a time above 0 such as 90 (seconds), 30m or 2h, at most a year, found {shorten(str(value))}")
     return seconds
 
 
@@ -100,7 +108,7 @@ def network(value: Any, what: str) -> str:
     """Read the name of a student network; whether a data set's images are large enough for it is found out while planning."""
     text = word(value, what)
     if not _NETWORK.fullmatch(text):
-        raise BenchError(f"{what} needs the name of a network such as convnet-d3-w128, found '{text}'")
+        raise BenchError(f"{what} needs the name of a network such as convnet-d3-w128, found {shorten(text)}")
     return text
 
 
@@ -123,7 +131,7 @@ def statuses(value: Any, what: str) -> tuple[str, ...]:
 def truth(value: Any, what: str) -> bool:
     """Read a switch of a config file."""
     if not isinstance(value, bool):
-        raise BenchError(f"{what} must be true or false, found '{value}'")
+        raise BenchError(f"{what} must be true or false, found {shorten(value)}")
     return value
 
 
@@ -145,19 +153,19 @@ def parse_set(assignments: list[str]) -> Overrides:
         target, text = split_assignment(assignment, "--set")
         method, dot, name = target.partition(".")
         if not (method and dot and name):
-            raise BenchError(f"--set '{assignment}' names no field; write it like method.field=20")
-        found.setdefault(method, {})[name] = read_value(text, f"--set {assignment}")
+            raise BenchError(f"--set {shorten(assignment)} names no field; write it like method.field=20")
+        found.setdefault(method, {})[name] = read_value(text, cut(f"--set {assignment}"))
     return found
 
 
 def plugin_paths(value: Any, what: str) -> tuple[str, ...]:
     """Read plugin files as absolute paths, so that a config works from every folder."""
-    return tuple(str(Path(item).expanduser().resolve()) for item in texts(value, what))
+    return tuple(str(read_absolute_path(item, what)) for item in texts(value, what))
 
 
 def folder(value: Any, what: str) -> str:
     """Read a folder as an absolute path."""
-    return str(Path(word(value, what)).expanduser().resolve())
+    return str(read_absolute_path(value, what))
 
 
 #: Flags that a config file may also have, by their name without dashes, and how their values are read.
@@ -171,7 +179,7 @@ READERS: dict[str, Callable[[Any, str], Any]] = {
     "split": one_of("dev", "paper"),
     "effort": effort,
     "device": one_of("cpu", "cuda", "auto"),
-    "jobs": positive_whole,
+    "jobs": jobs,
     "timeout": duration,
     "set": overrides,
     "plugin": plugin_paths,
@@ -188,19 +196,14 @@ def read_config(file: Path) -> dict[str, Any]:
     Raises:
         BenchError: it cannot be read, is not a mapping, or has an unknown key or a bad value.
     """
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise BenchError(f"config file '{file}' cannot be read: {reason}; give --config the path of a YAML file") from error
-    raw = read_yaml(text, str(file)) or {}
+    raw = read_yaml_file(file, "config file") or {}
     if not isinstance(raw, dict):
         raise BenchError(f"config file '{file}' must be a mapping of flags to values, found {type(raw).__name__}")
     checked = {}
     for key, value in raw.items():
         if key not in READERS:
             known = f"{did_you_mean(str(key), READERS)} (known: {', '.join(READERS)})"
-            raise BenchError(f"config file '{file}' has the unknown key '{key}'{known}")
+            raise BenchError(f"config file '{file}' has the unknown key {shorten(str(key))}{known}")
         if value is not None:
             checked[str(key)] = READERS[key](value, f"{key} in '{file}'")
     return checked
@@ -241,7 +244,7 @@ def from_keywords(config: Path | str | None = None, **given: Any) -> RunSettings
             raise BenchError(f"unknown setting '{name}'{did_you_mean(name, known)} (known: {', '.join(known)})")
         if value is not None:
             checked[flag] = READERS[flag](value, name)
-    return merge(checked, Path(config) if config else None)
+    return merge(checked, read_path(config, "config") if config else None)
 
 
 def _stack(below: Overrides, above: Overrides) -> Overrides:
@@ -250,4 +253,4 @@ def _stack(below: Overrides, above: Overrides) -> Overrides:
 
 def default_out() -> Path:
     """Return ``$DDBENCH_OUT`` or ``results`` under the current folder."""
-    return Path(os.environ.get("DDBENCH_OUT") or "results")
+    return read_path(os.environ.get("DDBENCH_OUT") or "results", "$DDBENCH_OUT")

@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 
-from ..errors import BenchError
+from ..errors import BenchError, UnwritableError
 from ..prerequisite_store import PrerequisiteStore
 from ..record import Cell, Record, Status
 from .planning.estimate import Estimate
 from .planning.plan import Plan, PlannedCell
 from .running.environment import describe, usable_cores
 from .running.executor import Executor, Interrupted, Job, Listener
+from .running.plugin_files import surroundings_of
 from .running.pool import LocalPool, modules_worth_preloading
 from .running.stage import Outcome, Payload
 from .settings import RunSettings
@@ -54,6 +55,7 @@ class Recorder:
         """Take what a record needs beside the outcome."""
         self.store, self.planned, self.environment, self.progress = store, planned, environment, progress
         self._started: dict[str, str] = {}
+        self._unwritten: list[str] = []
 
     def stage_started(self, job: Job, stage: str) -> None:
         """Note the time of the first stage."""
@@ -64,6 +66,10 @@ class Recorder:
         """Pass it on."""
         self.progress.progressed(job, stage, step, total, scalars)
 
+    def repeated(self, job: Job, stage: str, reason: str) -> None:
+        """Pass it on."""
+        self.progress.repeated(job, stage, reason)
+
     def finished(self, job: Job, outcome: Outcome) -> None:
         """Write a record for every end of a cell but a good one, which the judge has written itself."""
         if job.key in self.planned and outcome.status != "ok":
@@ -72,8 +78,27 @@ class Recorder:
             # rival has finished meanwhile.
             finished = before is not None and before.status == "ok"
             if not (finished and (outcome.status == "interrupted" or not job.payload.redistil)):
-                self.store.write(self._record(job, outcome))
+                self._write(job, outcome)
         self.progress.finished(job, outcome)
+
+    def _write(self, job: Job, outcome: Outcome) -> None:
+        try:
+            self.store.write(self._record(job, outcome))
+        except OSError as error:  # the other cells may still come to something
+            self._unwritten.append(error.strerror or str(error))
+
+    def check(self) -> None:
+        """Tell, once all have ended, whether there was a record that could not be written.
+
+        Raises:
+            UnwritableError: there was.
+        """
+        if self._unwritten:
+            number = len(self._unwritten)
+            raise UnwritableError(
+                f"{number} record{'s' if number > 1 else ''} could not be written into '{self.store.records}' ({self._unwritten[0]}); "
+                "make room there, then give the same command again: what is finished is kept"
+            )
 
     def _record(self, job: Job, outcome: Outcome) -> Record:
         planned = self.planned[job.key]
@@ -95,7 +120,7 @@ def unscored_record(planned: PlannedCell, status: Status, reason: str, environme
         status=status,
         cell=planned.cell,
         reason=reason,
-        environment=environment,
+        environment=surroundings_of(planned.cell, environment),
         started=_now(),
     )
 
@@ -126,7 +151,14 @@ def make_jobs(plan: Plan, store: Store, settings: RunSettings, environment: dict
     base = Payload("", str(store.out.resolve()), str(plan.options.root), plugins=tuple(settings.plugin), environment=environment)
     cells, before = [], {}
     for planned in plan.pending():
-        payload = replace(base, key=planned.key, cell=planned.cell, distil_key=planned.distil_key, redistil=planned.redistil)
+        payload = replace(
+            base,
+            key=planned.key,
+            cell=planned.cell,
+            distil_key=planned.distil_key,
+            redistil=planned.redistil,
+            judged_at=planned.record.started if planned.record else "",
+        )
         if planned.distil_key == "" or (store.set_info(planned.distil_key) is not None and not planned.redistil):
             cells.append(Job(planned.key, ("judge",), payload))
             continue

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from ..errors import BenchError
-from ..files import write_text
-from ..record import Record
+from ..errors import BenchError, RejectedSet, UnwritableError
+from ..files import checksum, difference, make_way, read_text, write_text
+from ..files import set_aside as rename_aside
+from ..keys import readable_json
+from ..manifest import MANIFEST, TENSORS, read_manifest
+from ..record import EarlierSchema, Record
+from ..record_parts import MadeSet
 from ..registry import PARAMETERIZATIONS
+from ..schema import Schema
+
+#: Written last beside manifest and tensors of a set; tells how it was made, and has their checksums.
+_MADE = "distil.json"
+#: Where a set is while it is made.
+CHECKPOINT = "checkpoint.safetensors"
+_MADE_SET: Schema[MadeSet] = Schema(MadeSet)
+
+
+class _NotWhole(Exception):
+    """A set is not there as it was made; the text says what is damaged, and is empty where it was never finished."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,7 @@ class Store:
 
         Raises:
             BenchError: the out folder cannot be written.
+            UnwritableError: there is no room in it.
         """
         try:
             for folder in (self.records, self.out / "sets", self.out / "logs", self.pictures, self.prerequisites):
@@ -64,7 +81,8 @@ class Store:
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise BenchError(f"the out folder '{self.out}' cannot be written: {error.strerror}; choose another with --out") from error
+            kind = UnwritableError if error.errno in (errno.ENOSPC, errno.EDQUOT) else BenchError  # a full disk is nobody's wrong input
+            raise kind(f"the out folder '{self.out}' cannot be written: {error.strerror}; choose another with --out") from error
 
     @contextmanager
     def claim(self, key: str) -> Iterator[None]:
@@ -77,6 +95,19 @@ class Store:
         with FileLock(folder / f"{key}.lock"):
             yield
 
+    def keep_config(self, text: str) -> None:
+        """Write ``run.yaml``, and keep it as ``runs/<time>.yaml`` beside those of earlier runs unless the newest says the same.
+
+        Args:
+            text: see ``bench.sweep.settings.config_text``.
+        """
+        write_text(self.out / "run.yaml", text)
+        runs = self.out / "runs"
+        newest = max(runs.glob("*.yaml"), default=None)
+        if newest is None or _text_of(newest) != text:
+            # To the microsecond and in UTC, so that names sort by time and no two runs share one.
+            write_text(runs / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S.%f}Z.yaml", text)
+
     def write(self, record: Record) -> None:
         """Write a record so that a reader sees the old one or the new one, never half of it."""
         write_text(self.record_file(record.key), record.to_json())
@@ -84,8 +115,8 @@ class Store:
     def read(self, key: str) -> Record | None:
         """Return one record, or ``None`` if there is none that can be read."""
         try:
-            return Record.from_json(self.record_file(key).read_text())
-        except (OSError, ValueError, TypeError):
+            return _read(self.record_file(key))
+        except (OSError, ValueError):
             return None
 
     def read_all(self, set_aside: bool = True) -> tuple[dict[str, Record], list[str]]:
@@ -95,37 +126,67 @@ class Store:
             set_aside: rename a corrupt file to ``*.corrupt``, so that its cell runs again.
 
         Returns:
-            The records by key, in order of their keys, and a warning for every file that is corrupt.
+            The records by key, in order of their keys, and a warning for every file that is corrupt; those that an earlier
+            version of the suite made share one.
         """
-        found, warnings = {}, []
+        found, warnings, earlier = {}, [], []
         for file in sorted(self.records.glob("*.json")):
             try:
-                record = Record.from_json(file.read_text())
-                if record.key != file.stem:
-                    raise ValueError(f"it is the record of {record.key}")
-                found[record.key] = record
-            except (ValueError, TypeError, AttributeError, OSError) as error:
-                warnings.append(f"record {file} cannot be read ({error}); " + _move_aside(file, set_aside))
+                found[file.stem] = _read(file)
+            except EarlierSchema:
+                earlier.append(file)
+            except (ValueError, OSError) as error:
+                warnings.append(f"record {file} cannot be read ({_why(error)}); {_move_aside([file], set_aside)}")
+        if earlier:
+            which = (
+                f"record {earlier[0]} was"
+                if len(earlier) == 1
+                else f"{len(earlier)} records in {self.records}, the first {earlier[0].name}, were"
+            )
+            warnings.append(f"{which} made by an earlier version of the suite; {_move_aside(earlier, set_aside)}")
         return found, warnings
 
     def set_info(self, distil_key: str) -> dict[str, Any] | None:
-        """Return what was measured while a set was made, or ``None`` if the set is not complete.
+        """Return what was measured while a set was made, or ``None`` if there is no such set that is whole and can be read.
 
-        ``distil.json`` is written last, so a set without it was interrupted. A set that another version of its decoder
-        wrote cannot be read any more, and has to be made again.
+        ``distil.json`` is written last, so a set without it was interrupted. Its checksums tell whether the set is still
+        the one that was made. A set that another version of its decoder wrote cannot be read any more, and has to be made
+        again.
+        """
+        try:
+            return _whole_set(self.set_folder(distil_key))
+        except _NotWhole:
+            return None
+
+    def set_damage(self, distil_key: str) -> str:
+        """Say what is wrong with a set that was finished once; empty for a whole one and for one that is not there yet."""
+        try:
+            _whole_set(self.set_folder(distil_key))
+        except _NotWhole as damage:
+            return str(damage)
+        return ""
+
+    def make_room(self, distil_key: str) -> Path:
+        """Return the folder of a set that is to be made, without anything in it that no file could replace.
+
+        Until ``finish_set`` the folder does not count as a set.
         """
         folder = self.set_folder(distil_key)
-        try:
-            manifest = json.loads((folder / "manifest.json").read_text())
-            info = json.loads((folder / "distil.json").read_text())
-        except (OSError, ValueError):
-            return None
-        if not isinstance(info, dict) or not isinstance(manifest, dict):
-            return None
-        name = manifest.get("parameterization")
-        if isinstance(name, str) and name in PARAMETERIZATIONS and PARAMETERIZATIONS[name].version != manifest.get("version"):
-            return None
-        return info
+        if os.path.lexists(folder) and not folder.is_dir():
+            rename_aside(folder, ".damaged")
+        for name in (MANIFEST, TENSORS, _MADE, CHECKPOINT):
+            make_way(folder / name, ".damaged")
+        return folder
+
+    def unfinish_set(self, distil_key: str) -> None:
+        """Let a set not count as one, until it is written again."""
+        (self.set_folder(distil_key) / _MADE).unlink(missing_ok=True)
+
+    def finish_set(self, distil_key: str, info: Mapping[str, Any]) -> None:
+        """Write ``distil.json``: how the set was made, and the checksums of its other files, which are all there."""
+        folder = self.set_folder(distil_key)
+        files = {name: checksum(folder / name) for name in (MANIFEST, TENSORS)}
+        write_text(folder / _MADE, readable_json({**info, "files": files}))
 
     def find(self, prefix: str) -> Record:
         """Return the record whose key begins with ``prefix``.
@@ -137,18 +198,75 @@ class Store:
         if len(keys) != 1 or not prefix:
             found = "no record" if not keys else f"{len(keys)} records ({', '.join(key[:12] for key in keys[:4])}, ...)"
             raise BenchError(f"key '{prefix}' fits {found} in {self.records}; give the first digits of one key, as --dry-run shows them")
-        record = self.read(keys[0])
-        if record is None:
-            raise BenchError(f"record {self.record_file(keys[0])} is corrupt; run its command again to replace it")
-        return record
+        try:
+            return _read(self.record_file(keys[0]))
+        except (OSError, ValueError) as error:
+            file = self.record_file(keys[0])
+            raise BenchError(f"record {file} is corrupt ({_why(error)}); run its command again to replace it") from error
 
 
-def _move_aside(file: Path, really: bool) -> str:
-    if not really:
-        return "it is ignored"
-    target = file.with_suffix(".json.corrupt")
+def _text_of(file: Path) -> str | None:
     try:
-        os.replace(file, target)
+        return read_text(file)
+    except (OSError, ValueError):
+        return None
+
+
+def _read(file: Path) -> Record:
+    """Read one record file.
+
+    Raises:
+        OSError: it is no regular file, or cannot be opened.
+        ValueError: it is not the record of its name.
+    """
+    record = Record.from_json(read_text(file))
+    if record.key != file.stem:
+        raise ValueError(f"it is the record of {record.key}")
+    return record
+
+
+def _why(error: Exception) -> str:
+    """Return what an error says, without the path that stands in the sentence anyway."""
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _move_aside(files: list[Path], really: bool) -> str:
+    """Rename files, if that is wanted and can be done; say in half a sentence what became of them."""
+    one = len(files) == 1
+    ignored = "it is ignored" if one else "they are ignored"
+    if not really:
+        return ignored
+    try:
+        names = [rename_aside(file, ".corrupt").name for file in files]
     except OSError:
-        return "it is ignored"
-    return f"it is set aside as {target.name} and its cell runs again"
+        return ignored
+    if one:
+        return f"it is set aside as {names[0]} and its cell runs again"
+    return "they are set aside as *.json.corrupt and their cells run again"
+
+
+def _whole_set(folder: Path) -> dict[str, Any]:
+    """Return ``distil.json`` of a set without its checksums, which hold.
+
+    Raises:
+        _NotWhole: they do not, or the set was never finished, or its decoder has another version by now.
+    """
+    if not os.path.lexists(folder / _MADE):
+        raise _NotWhole
+    try:
+        info: dict[str, Any] = {**_MADE_SET.read(read_text(folder / _MADE))}
+    except (OSError, ValueError) as error:
+        raise _NotWhole(f"{_MADE} cannot be read: {_why(error)}") from error
+    files = info.pop("files", {})
+    if set(files) != {MANIFEST, TENSORS}:
+        raise _NotWhole(f"{_MADE} has no checksums, as earlier versions of the suite wrote none")
+    if found := difference(folder, files):
+        raise _NotWhole(found)
+    try:
+        manifest = read_manifest(folder)
+    except RejectedSet as error:
+        raise _NotWhole(str(error)) from error
+    name = manifest["parameterization"]
+    if name in PARAMETERIZATIONS and PARAMETERIZATIONS[name].version != manifest["version"]:
+        raise _NotWhole
+    return info

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import math
+import re
 
 from bench import BenchError
 from bench.decoders.poster_layout import PosterLayout
 
 
-def parse_size(text: str, name: str) -> tuple[int, int] | None:
+def parse_size(text: str) -> tuple[int, int] | None:
     """Read ``153x60`` (width x height) as (height, width); ``auto`` is ``None``.
 
     Raises:
-        BenchError: the text is neither; ``name`` is the field it comes from.
+        BenchError: the text is neither.
     """
     if text == "auto":
         return None
-    width, cross, height = text.partition("x")
-    if not (cross and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise BenchError(f"{name} is '{text}'; write width x height, e.g. 153x60, or auto")
-    return int(height), int(width)
+    match = re.fullmatch(r"0*([1-9]\d{0,5})x0*([1-9]\d{0,5})", text)
+    if match is None:
+        raise BenchError("write width x height, e.g. 153x60, or auto")
+    return int(match[2]), int(match[1])
 
 
-def parse_overlap(text: str | float, name: str) -> tuple[float, float]:
+def parse_overlap(text: str | float) -> tuple[float, float]:
     """Read ``0.75x0.8`` (along the columns x along the rows), or one number for both.
 
     Raises:
@@ -34,7 +35,7 @@ def parse_overlap(text: str | float, name: str) -> tuple[float, float]:
     except ValueError:
         found = (-1.0, -1.0)
     if not all(0.0 <= share < 1.0 for share in found):
-        raise BenchError(f"{name} is '{text}'; write shares from 0 to below 1, columns x rows, e.g. 0.75x0.8")
+        raise BenchError("write shares from 0 to below 1, columns x rows, e.g. 0.75x0.8")
     return found
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
+from pydantic import AfterValidator, Field
 
 from bench import FORMS, BenchError, Form, FormPlan, Need, Parameterization, PlanContext, Refusal, Spec
 from bench.decoders.poster import PatchLabels, Poster
 from bench.decoders.poster_layout import PosterLayout
+from bench.errors import shorten
 from bench.seeding import stream
 from bench.selection import feature_seed
 
@@ -17,6 +19,28 @@ from ..prerequisites._clip import CLIP_MODEL, clip_weights_at_hand
 from ..prerequisites.class_distances import distances_by_clip, distances_by_features, read_distances
 from ._class_order import greedy_order
 from ._poster_size import parse_overlap, parse_size, plan_layout
+
+
+def _readable_size(text: str) -> str:
+    parse_size(text)
+    return text
+
+
+def _readable_overlap(text: str | float) -> str | float:
+    parse_overlap(text)
+    return text
+
+
+def _readable_order(text: str) -> str:
+    parts = text.split("-")
+    if text not in ORDERS and not (len(parts) <= 100_000 and all(part.isdecimal() and len(part) < 10 for part in parts)):
+        raise BenchError(f"an order is {', '.join(ORDERS)}, or all classes joined by dashes, e.g. 3-1-0-2")
+    return text
+
+
+#: Names of class orders, beside explicit ones.
+ORDERS = ("auto", "identity", "random", "features", "clip")
+Size = Annotated[str, AfterValidator(_readable_size)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,30 +57,23 @@ class PatchedPoster(Form):
         poster: size fixed by a recipe, width x height, e.g. ``153x60``; ``auto`` follows the size rule.
     """
 
-    patches: str = "auto"
-    overlap: str | float = "0.747x0.825"
+    patches: Size = "auto"
+    overlap: Annotated[str | float, AfterValidator(_readable_overlap)] = "0.747x0.825"
     labels: PatchLabels = "fixed"
-    label_cells: int = 1
-    poster: str = "auto"
+    label_cells: Annotated[int, Field(ge=1, le=1000)] = 1
+    poster: Size = "auto"
 
     def layout(self, context: PlanContext) -> PosterLayout | Refusal:
-        """Return where everything lies.
-
-        Raises:
-            BenchError: ``patches``, ``overlap`` or ``poster`` cannot be read.
-        """
+        """Return where everything lies."""
         spec, budget, name = context.spec, context.budget, type(self).name
-        if self.label_cells < 1:
-            return Refusal(f"label_cells is {self.label_cells}; learned labels need at least one cell per class")
         numbers = (spec.classes * self.label_cells) ** 2 if self.labels == "learned" else 0
-        pixels, size = budget.pixels_beside_labels(numbers, spec.channels), parse_size(self.poster, f"{name}.poster")
+        pixels, size = budget.pixels_beside_labels(numbers, spec.channels), parse_size(self.poster)
         if size and size[0] * size[1] > pixels:
             return Refusal(f"poster={self.poster} has {size[0] * size[1]} px, the budget {budget.requested} leaves {pixels} for it")
         if size and (size[0] < spec.height or size[1] < spec.width):
             return Refusal(f"poster={self.poster} is smaller than one patch of {spec.width}x{spec.height} px")
         # A size is read as (height, width), a patch grid counts (columns, rows); hence the reversal below.
-        grid = parse_size(self.patches, f"{name}.patches")
-        overlap = parse_overlap(self.overlap, f"{name}.overlap")
+        grid, overlap = parse_size(self.patches), parse_overlap(self.overlap)
         found = plan_layout(pixels, spec.classes, (spec.height, spec.width), grid and grid[::-1], overlap, size)
         if found is None:
             need = spec.height * spec.width
@@ -95,7 +112,7 @@ class OrderedPoster(PatchedPoster):
 
     name: ClassVar[str] = "poster"
 
-    order: str = "auto"
+    order: Annotated[str, AfterValidator(_readable_order)] = "auto"
     clip_model: str = CLIP_MODEL
     clip_weights: str = "openai"
 
@@ -127,7 +144,7 @@ class OrderedPoster(PatchedPoster):
         """Turn an order's name into the class of every cell, row after row.
 
         Raises:
-            BenchError: the name is unknown, or an explicit order is not a permutation.
+            BenchError: an explicit order is not a permutation.
         """
         spec = context.spec
         if source == "identity":
@@ -140,9 +157,7 @@ class OrderedPoster(PatchedPoster):
         parts = source.split("-")
         if all(part.isdecimal() for part in parts) and sorted(map(int, parts)) == list(range(spec.classes)):
             return [int(part) for part in parts]
-        raise BenchError(
-            f"poster.order is '{source}'; use auto, identity, random, features, clip, or all {spec.classes} classes joined by dashes"
-        )
+        raise BenchError(f"poster.order is {shorten(source)}; use {', '.join(ORDERS)}, or all {spec.classes} classes joined by dashes")
 
     def _distances(self, source: str, context: PlanContext) -> Need:
         if source == "clip":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
-from itertools import count
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from bench import FORMS, FormPlan, PlanContext, Refusal
 from bench.decoders.images import lowres_size
@@ -23,20 +25,22 @@ class Tiles(SeparateImages):
 
     name: ClassVar[str] = "tiles"
 
-    tiles: int = 4
+    tiles: Annotated[int, Field(ge=1, le=1_000_000)] = 4
 
     def plan(self, context: PlanContext) -> FormPlan | Refusal:
         """Take the largest size that fits so often, or more images where that would be larger than a full one."""
         spec, budget = context.spec, context.budget
-        if self.tiles < 1:
-            return Refusal(f"tiles is {self.tiles}; every class needs at least one image")
-        # This ends, because every further tile makes all of them smaller.
-        for tiles in count(self.tiles):
+
+        def each(tiles: int) -> int:
+            """Return the pixels of one image; the more there are, the smaller they are."""
             labels = tiles * spec.classes**2 if self.labels == "learned" else 0
-            each = budget.pixels_beside_labels(labels, spec.channels) // (spec.classes * tiles)
-            if each <= spec.height * spec.width:
-                break
-        size = lowres_size(each, spec.height, spec.width)
+            return budget.pixels_beside_labels(labels, spec.channels) // (spec.classes * tiles)
+
+        area = spec.height * spec.width
+        enough = budget.pixels // (spec.classes * area) + 1  # so many are smaller than full images in any case
+        candidates = range(self.tiles, max(self.tiles, enough) + 1)
+        tiles = candidates[bisect_left(candidates, True, key=lambda count: each(count) <= area)]
+        size = lowres_size(each(tiles), spec.height, spec.width)
         if size is None:
             need = self.tiles * spec.classes
             return Refusal(f"{self.tiles} tiles per class need {need} px on {spec.name}, the budget gives {budget.pixels}")

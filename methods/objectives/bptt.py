@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from bench import OBJECTIVES, Batch, Objective, OuterGradient, Parameterization, Run, Spec, Streams, Student, Task
@@ -23,6 +24,7 @@ from bench.nn.real import RealImages
 
 from .._unroll import Engine, EngineName, InnerAdam, RealBatchLoss, choose_engine, engine_facts
 
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Curriculum = Literal["random", "fixed", "forward", "length"]
 
 _TOGETHER = 1 << 20  # numbers of inner images that are decoded and augmented in one call
@@ -57,13 +59,13 @@ class TruncatedBPTT(Objective):
     outer_defaults: ClassVar[Mapping[str, Any]] = {"outer_iterations": 100_000, "clip": "corrected"}
     unkeyed: ClassVar[frozenset[str]] = frozenset({"engine", "precision"})
 
-    window: int = 60
-    totwindow: int = 200
-    minwindow: int = 0
+    window: Count = 60
+    totwindow: Count = 200
+    minwindow: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     curriculum: Curriculum = "random"
     epsilon: Literal["torch", "higher"] = "torch"
-    real_batch: int = 5000
-    networks_per_step: int = 1
+    real_batch: Count = 5000
+    networks_per_step: Annotated[int, Field(ge=1, le=1000)] = 1
     engine: EngineName = "auto"
     precision: Precision = "float32"
 
@@ -72,11 +74,9 @@ class TruncatedBPTT(Objective):
         return TruncatedBPTTRun(self, task, student, steps)
 
     def refuses(self, spec: Spec, student: Student) -> str | None:
-        """Refuse windows that contradict each other, no network, and a student that is not trained by Adam."""
+        """Refuse windows that contradict each other, and a student that is not trained by Adam."""
         del spec
-        if self.networks_per_step < 1:
-            return f"networks_per_step must be at least 1, found {self.networks_per_step}"
-        if self.window < 1 or self.minwindow < 0 or self.window + self.minwindow > self.totwindow:
+        if self.window + self.minwindow > self.totwindow:
             return f"window {self.window} and minwindow {self.minwindow} do not fit into totwindow {self.totwindow}"
         if student.student_optimizer != "adam" or student.student_schedule != "constant":
             return "objective=bptt unrolls Adam at a constant rate; leave student_optimizer and student_schedule as they are"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bench import BenchError, Spec
+from bench.paths import read_path
 
 #: The OpenAI weights need the QuickGELU variant; the plain ViT-B-32 loads them silently and computes something else.
 CLIP_MODEL = "ViT-B-32-quickgelu"
@@ -27,7 +28,7 @@ def find_clip_weights(model: str, weights: str) -> Path | None:
         weights: path of a checkpoint, or ``openai`` for the copy in open_clip's own cache.
     """
     if weights != OPENAI:
-        file = Path(weights).expanduser()
+        file = read_path(weights, "clip_weights")
         return file if file.is_file() else None
     from huggingface_hub import try_to_load_from_cache
 

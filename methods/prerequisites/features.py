@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from safetensors.torch import save_file
 
 from bench import PREREQUISITES, Prerequisite, RealImages, Spec, TrainRecipe, Workshop
 from bench.nn.networks import build_network, features
 from bench.nn.spaces import fit_space
+from bench.nn.student import Network
 from bench.nn.training import StudentStreams, train_students
+from bench.train_recipe import Rate, Steps
 
 _AT_ONCE = 512  # images whose features are computed together
 
@@ -34,11 +37,11 @@ class Features(Prerequisite):
 
     name: ClassVar[str] = "features"
 
-    network: str = ""
-    steps: int = 200
-    batch_size: int = 64
-    lr: float = 1e-3
-    images: int = 0
+    network: Network = ""
+    steps: Steps = 200
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 64
+    lr: Rate = 1e-3
+    images: Annotated[int, Field(ge=0)] = 0
 
     def build(self, workshop: Workshop) -> None:
         """Train the network and write the features."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from registries import restored_registries
+from report.records import make_record
 
 from bench import BenchError, registry
 from bench.cli import main
@@ -41,7 +42,7 @@ def forget(plugins: None) -> Iterator[None]:
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     """An out folder with one record."""
-    protocol = {"name": "native-v1", "students": 2, "hash": "h"}
+    protocol = {"name": "native-v1", "students": 2, "hash": "0a"}
     cell = Cell(
         "contestant",
         "digits",
@@ -59,7 +60,7 @@ def out(tmp_path: Path) -> Path:
         unofficial=True,
         parts={"form": "poster"},
         plan={"size": [12, 16]},
-        prerequisites=[{"name": "features", "key": "f00d", "config": {}, "seed": 0, "seconds": 1.5}],
+        prerequisites=[{"name": "features", "key": "f00d", "config": {}, "seed": 0, "used": "planning"}],
     )
     scores = {
         "n_test": 797,
@@ -72,10 +73,22 @@ def out(tmp_path: Path) -> Path:
         "lr": None,
         "lr_trials": [],
     }
+    made = make_record()
     store = Store(tmp_path / "results")
     store.prepare()
     (store.out / "logs" / "abc123.log").write_text("a line of the log\n")
-    store.write(Record(key="abc123", distil_key="def456", status="ok", cell=cell, scores=scores, log="logs/abc123.log"))
+    store.write(
+        Record(
+            key="abc123",
+            distil_key="def456",
+            status="ok",
+            cell=cell,
+            scores=scores,
+            log="logs/abc123.log",
+            audit=made.audit,
+            training=made.training,
+        )
+    )
     return store.out
 
 

@@ -1,94 +1,47 @@
-"""What every registered data set keeps, shown on digits and on whatever real data is at hand."""
+"""What every registered data set keeps, shown on digits and on whatever real data is at hand.
+
+The checks themselves are in ``bench.contract``, where ``check FILE`` runs them over a plugin that lies elsewhere.
+"""
 
 from __future__ import annotations
 
-from itertools import combinations
+import os
 from pathlib import Path
 
 import pytest
-import torch
 
-from bench import DATASETS, BenchError, DataOptions, Dataset, load_dataset, registry
-from bench.guard import ForbiddenAccess, guarded
+from bench import DATASETS, BenchError, DataOptions, registry
+from bench.contract.checks import Check
+from bench.contract.datasets import DATASET_CHECKS, DECLARATION_CHECKS, DatasetTrial
+from bench.loading import array_datasets
 
 registry.discover()
 EMBEDDED = ("digits",)  # these need no files and are checked everywhere
-NAMES = list(DATASETS)
+NOWHERE = DataOptions(Path("no such folder"), download=False)
+REAL = DataOptions(Path(os.environ.get("DDBENCH_TEST_DATA", NOWHERE.root)), download=False)
+NAMES = [*DATASETS, *array_datasets(REAL.root)]
 
 
-@pytest.fixture(params=NAMES)
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def options(name: str, request: pytest.FixtureRequest) -> DataOptions:
-    """Where the data set lies: nowhere for those that are embedded, else in the folder with real data."""
-    if name in EMBEDDED:
-        return DataOptions(Path("no such folder"), download=False)
-    real: DataOptions = request.getfixturevalue("real_data")
-    return real
-
-
-@pytest.fixture
-def dataset(name: str, options: DataOptions) -> Dataset:
+@pytest.fixture(scope="module", params=NAMES)
+def trial(request: pytest.FixtureRequest) -> DatasetTrial:
+    """The data set where it lies: nowhere for those that are embedded, else in the folder with real data."""
+    name = str(request.param)
+    found = DatasetTrial(name, NOWHERE if name in EMBEDDED else request.getfixturevalue("real_data"))
     try:
-        return load_dataset(name, options=options)
+        assert found.dataset.spec.name == name
     except BenchError as error:
         if "is not in" in str(error):
             pytest.skip(f"DDBENCH_TEST_DATA names no folder with real data: it has no {name}")
         raise
+    return found
 
 
-def test_it_says_what_it_is_without_opening_a_file(name: str) -> None:
-    plugin = DATASETS[name]
-    spec = plugin.spec
-    assert spec.name == name
-    assert plugin.reference.strip()
-    assert (plugin.__doc__ or "").strip()
-    assert len(spec.class_names) == spec.classes == len(set(spec.class_names))
-    assert all(spec.shape)
+@pytest.mark.parametrize("check", DECLARATION_CHECKS, ids=lambda check: check.name)
+@pytest.mark.parametrize("name", NAMES)
+def test_before_its_files_are_opened(name: str, check: Check[DatasetTrial]) -> None:
+    check.run(DatasetTrial(name, REAL))
 
 
-def test_splits_fit_the_spec(dataset: Dataset) -> None:
-    test = dataset.test()
-    assert dataset.val is not None
-    for split in (dataset.train, dataset.val, test):
-        assert split.images.shape[1:] == dataset.spec.shape
-        assert split.labels.unique().tolist() == list(range(dataset.spec.classes))
-        assert int(split.images.amax()) > 127  # pixels use the range 0..255
-
-
-def test_opening_it_twice_gives_the_same(dataset: Dataset, name: str, options: DataOptions) -> None:
-    again = load_dataset(name, options=options)
-    assert again.fingerprint() == dataset.fingerprint()
-    assert again.files == dataset.files
-
-
-def test_the_splits_share_no_image(dataset: Dataset) -> None:
-    assert dataset.val is not None
-    splits = (dataset.train, dataset.val, dataset.test())
-    images = [{image.numpy().tobytes() for image in split.images} for split in splits]
-    for one, other in combinations(images, 2):
-        assert len(one & other) <= 0.001 * len(splits[-1])  # the official sets themselves hold a few duplicates
-
-
-def test_the_guard_closes_every_door_to_it(dataset: Dataset) -> None:
-    assert dataset.files
-    with guarded(dataset.files) as violations, pytest.raises(ForbiddenAccess):
-        dataset.test()
-    assert violations
-
-
-def test_the_global_generator_is_left_alone(dataset: Dataset, name: str, options: DataOptions) -> None:
-    before = torch.get_rng_state()
-    load_dataset(name, options=options)
-    dataset.test()
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_split_paper_joins_train_and_val(dataset: Dataset, name: str, options: DataOptions) -> None:
-    paper = load_dataset(name, "paper", options)
-    assert paper.val is None
-    assert dataset.val is not None
-    assert len(paper.train) == len(dataset.train) + len(dataset.val)
+@pytest.mark.parametrize("check", DATASET_CHECKS, ids=lambda check: check.name)
+def test_with_its_files(trial: DatasetTrial, check: Check[DatasetTrial]) -> None:
+    check.run(trial)

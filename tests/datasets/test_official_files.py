@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import os
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import torchvision.datasets
+from data_files import write_idx, write_mnist
 
 from bench import DATASETS, BenchError, DataOptions, Dataset, load_dataset
 from bench.guard import guarded
+from bench.loading import check_test
 
 NUMBERS = np.random.default_rng(0)
-
-
-def write_idx(file: Path, array: np.ndarray) -> None:
-    header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
-    file.write_bytes(header + array.astype(np.uint8).tobytes())
-
-
-def write_mnist(root: Path, kind: str = "MNIST") -> Path:
-    folder = root / kind / "raw"
-    folder.mkdir(parents=True)
-    for part, count in (("train", 40), ("t10k", 20)):
-        write_idx(folder / f"{part}-images-idx3-ubyte", NUMBERS.integers(0, 256, (count, 28, 28)))
-        write_idx(folder / f"{part}-labels-idx1-ubyte", np.arange(count) % 10)
-    return folder
 
 
 def write_cifar(root: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -145,6 +137,12 @@ def test_without_files_one_sentence_says_which_to_put_where(name: str, tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_official_files_that_are_there_in_part_are_told_from_none(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (write_official(name, tmp_path, monkeypatch) / TEST_FILES[name][0]).unlink()
+    with pytest.raises(BenchError, match=f"data set '{name}' lacks {TEST_FILES[name][0]} in .* and downloads are off: put its official"):
+        offline(tmp_path, name)
+
+
 def test_a_download_that_fails_is_the_same_sentence(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in (torchvision.datasets.MNIST, torchvision.datasets.FashionMNIST):
         monkeypatch.setattr(kind, "mirrors", ["http://127.0.0.1:9/"])  # nobody listens there
@@ -161,20 +159,217 @@ def test_an_unwritable_root_is_a_sentence_too(tmp_path: Path, monkeypatch: pytes
         load_dataset("mnist", options=DataOptions(tmp_path / "file", download=True))
 
 
-DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
-    "mnist": ("mnist", lambda folder: (folder / "train-images-idx3-ubyte").write_bytes(b"\x00\x00\x08\x03")),
-    "cifar10": ("cifar10", lambda folder: (folder / "data_batch_2").write_bytes(b"not the official file")),
+IDX = "train-images-idx3-ubyte"
+LABELS = "train-labels-idx1-ubyte"
+
+
+def variants(name: str) -> dict[str, Callable[[Path], object]]:
+    """Ways in which people keep an idx file."""
+
+    def packed(file: Path, name: str) -> None:
+        file.with_name(name).write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+
+    dotted = name.replace("-idx", ".idx")
+    return {
+        "dotted": lambda file: file.rename(file.with_name(dotted)),
+        "packed": lambda file: packed(file, f"{name}.gz"),
+        "dotted and packed": lambda file: packed(file, f"{dotted}.gz"),
+        "plain beside packed": lambda file: file.with_name(f"{name}.gz").write_bytes(gzip.compress(file.read_bytes())),
+    }
+
+
+@pytest.mark.parametrize("how", variants(""))
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_idx_files_are_read_under_all_their_names(name: str, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_official(name, tmp_path, monkeypatch)
+    known = offline(tmp_path, name)
+    for file in list(folder.iterdir()):
+        variants(file.name)[how](file)
+    dataset = offline(tmp_path, name)
+    assert dataset.official
+    assert dataset.fingerprint() == known.fingerprint()
+    assert torch.equal(dataset.test().images, known.test().images)
+    assert torch.equal(dataset.test().labels, known.test().labels)
+    # Whatever the name, distilling methods may not open the file.
+    assert set(folder.iterdir()) <= set(dataset.files)
+    with guarded(dataset.files) as violations, pytest.raises(PermissionError):
+        dataset.test()
+    assert violations
+
+
+def test_the_tensors_are_those_of_torchvision(tmp_path: Path) -> None:
+    write_mnist(tmp_path)
+    dataset = offline(tmp_path, "mnist")
+    for ours, train in ((dataset.train, True), (dataset.test(), False)):
+        theirs = torchvision.datasets.MNIST(tmp_path, train=train)
+        assert torch.equal(ours.images, theirs.data.unsqueeze(1))
+        assert torch.equal(ours.labels, theirs.targets)
+
+
+class Bomb:
+    """Says so when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+        return (os.mkdir, ("unpickled",))
+
+
+def test_old_processed_files_neither_replace_the_official_ones_nor_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_mnist(tmp_path)
+    known = offline(tmp_path, "mnist").fingerprint()
+    old = [tmp_path / "MNIST" / "processed" / name for name in ("training.pt", "test.pt")]
+    old[0].parent.mkdir()
+    for file in old:
+        torch.save((torch.zeros(9, 28, 28, dtype=torch.uint8), torch.zeros(9, dtype=torch.int64), Bomb()), file)
+    with guarded(old) as violations:
+        dataset = load_dataset("mnist", "paper", DataOptions(tmp_path))
+        assert (dataset.fingerprint(), len(dataset.test())) == (known, 20)
+    assert not violations
+    assert set(old) <= set(dataset.files)
+    # Nor do they pass for a data set that has yet to be downloaded.
+    shutil.rmtree(tmp_path / "MNIST" / "raw")
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
+    with guarded(old) as violations, pytest.raises(BenchError, match="cannot be downloaded"):
+        load_dataset("mnist", options=DataOptions(tmp_path))
+    assert not violations
+    assert not (tmp_path / "unpickled").exists()
+
+
+def test_what_is_downloaded_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_mnist(tmp_path / "served")
+    for file in list(source.iterdir()):
+        (source / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+
+    def copied(url: str, root: str, filename: str, md5: str) -> None:
+        shutil.copy(source / filename, Path(root) / filename)
+
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", copied)  # what fetches one file, and checks it
+    dataset = load_dataset("mnist", "paper", DataOptions(tmp_path / "data", download=True))
+    assert dataset.official
+    assert dataset.fingerprint() == offline(tmp_path / "served", "mnist").fingerprint()
+
+
+def content(name: str, data: bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(data)
+
+
+def numbers(name: str, array: np.ndarray) -> Callable[[Path], object]:
+    return lambda folder: write_idx(folder / name, array)
+
+
+def cut(name: str, by: int) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-by])
+
+
+def instead(name: str, make: Callable[[Path], object]) -> Callable[[Path], object]:
+    """Put something else in place of a file."""
+
+    def damage(folder: Path) -> None:
+        (folder / name).unlink()
+        make(folder / name)
+
+    return damage
+
+
+def packed(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], object]:
+    """Leave only a changed gzip file of it."""
+
+    def damage(folder: Path) -> None:
+        (folder / f"{name}.gz").write_bytes(change(gzip.compress((folder / name).read_bytes())))
+        (folder / name).unlink()
+
+    return damage
+
+
+#: What is damaged, how, and which words tell what was found and what to do.
+DAMAGED_IDX: dict[str, tuple[Callable[[Path], object], str]] = {
+    "gzip data without its ending": (content(IDX, gzip.compress(b"0")), "but it holds gzip data; unpack it, or let its name end in .gz"),
+    "gzip data in labels": (content(LABELS, gzip.compress(b"0")), "must be an idx file of labels, but it holds gzip data"),
+    "plain data called gzip": (packed(IDX, gzip.decompress), "is damaged or no gzip file, it holds an idx file of three dimensions"),
+    "torn gzip data": (packed(IDX, lambda data: data[:-40]), "is damaged or no gzip file"),
+    "flipped gzip data": (packed(IDX, lambda data: data[:99] + bytes([data[99] ^ 255]) + data[100:]), "is damaged or no gzip file"),
+    "a web page": (content(IDX, b"<html>404"), "holds a web page"),
+    "a pointer of Git LFS": (content(IDX, b"version https://git-lfs.github.com/spec/v1"), "holds a Git LFS pointer"),
+    "nothing": (content(IDX, b""), "holds nothing"),
+    "another magic number": (content(IDX, bytes([0, 0, 9, 3]) + bytes(12)), "holds bytes that begin with 00 00 09 03; replace it"),
+    "labels for images": (
+        numbers(IDX, np.arange(40) % 10),
+        "must be an idx file of gray images, but it holds an idx file of one dimension",
+    ),
+    "a header alone": (content(IDX, bytes([0, 0, 8, 3])), "ends after 4 bytes, within its header; replace it"),
+    "a byte too few": (cut(IDX, 1), "says that it has 31360 numbers of (40, 28, 28), and holds 31359; replace it"),
+    "a byte too many": (lambda folder: (folder / IDX).write_bytes((folder / IDX).read_bytes() + b"0"), "and holds 31361"),
+    "a label beyond the classes": (
+        numbers(LABELS, np.arange(40) % 11),
+        "must hold 40 integers from 0 to 9, one for each image; they run from 0 to 10",
+    ),
+    "labels from 1": (numbers(LABELS, np.arange(40) % 10 + 1), "they run from 1 to 10, so subtract 1"),
+    "a class without images": (numbers(LABELS, np.arange(40) % 9), "data set 'mnist' has no training image of class 9 ('9')"),
+    "a single class": (numbers(LABELS, np.zeros(40)), "has no training image of class 1 ('1') and 8 more"),
+    "fewer labels": (numbers(LABELS, np.arange(39) % 10), "there are 39, so store one label for each image"),
+    "no images": (numbers(IDX, np.zeros((0, 28, 28))), "it holds no image"),
+    "images of another size": (numbers(IDX, np.zeros((40, 32, 32))), "holds uint8 (40, 32, 32), but uint8 (n, 28, 28, 1) is needed"),
+    "a folder": (instead(IDX, Path.mkdir), "cannot be read"),
+    "a pipe": (instead(IDX, os.mkfifo), "cannot be read (it is not a regular file); put the official file there"),
+    "a device": (instead(IDX, lambda file: file.symlink_to("/dev/zero")), "cannot be read (it is not a regular file)"),
 }
 
 
-@pytest.mark.parametrize(("name", "damage"), DAMAGES.values(), ids=DAMAGES)
-def test_damaged_official_files_are_a_sentence(
-    name: str, damage: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    damage(write_official(name, tmp_path, monkeypatch))
-    with pytest.raises(BenchError, match=f"the files of data set '{name}' in .* are damaged") as caught:
-        offline(tmp_path, name)
+@pytest.mark.parametrize(("damage", "complaint"), DAMAGED_IDX.values(), ids=DAMAGED_IDX)
+def test_damaged_idx_files_are_a_sentence(damage: Callable[[Path], object], complaint: str, tmp_path: Path) -> None:
+    damage(write_mnist(tmp_path))
+    with pytest.raises(BenchError) as caught:
+        load_dataset("mnist", options=DataOptions(tmp_path, download=False))
+    assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("damage", "complaint"), [
+    (numbers("t10k-labels-idx1-ubyte", np.arange(20) % 11), "t10k-labels-idx1-ubyte must hold 20 integers from 0 to 9"),
+    (numbers("t10k-images-idx3-ubyte", np.zeros((0, 28, 28))), "it holds no image"),
+    (cut("t10k-images-idx3-ubyte", 5), "numbers of (20, 28, 28)"),
+    (instead("t10k-images-idx3-ubyte", os.mkfifo), "it is not a regular file"),
+])  # fmt: skip
+def test_damaged_test_files_are_a_sentence_once_they_are_opened(damage: Callable[[Path], object], complaint: str, tmp_path: Path) -> None:
+    damage(write_mnist(tmp_path))
+    dataset = load_dataset("mnist", options=DataOptions(tmp_path, download=False))
+    with pytest.raises(BenchError) as caught:
+        check_test(dataset)
+    assert complaint in str(caught.value)
+
+
+DAMAGED_PICKLES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "another file": (
+        content("data_batch_2", b"not the official file"),
+        "data_batch_2 is not the official file (another MD5), it holds bytes that",
+    ),
+    "gzip data": (content("data_batch_5", gzip.compress(b"0")), "data_batch_5 is not the official file (another MD5), it holds gzip data"),
+    "another pickle": (content("data_batch_1", pickle.dumps(Bomb())), "it holds a pickle; replace it"),
+    "damaged names": (content("batches.meta", b"0"), "batches.meta is not the official file"),
+    "a folder": (instead("data_batch_3", Path.mkdir), "data_batch_3 cannot be read"),
+    "a pipe": (instead("data_batch_3", os.mkfifo), "data_batch_3 cannot be read (it is not a regular file)"),
+}
+
+
+@pytest.mark.parametrize(("damage", "complaint"), DAMAGED_PICKLES.values(), ids=DAMAGED_PICKLES)
+def test_damaged_pickles_are_a_sentence(
+    damage: Callable[[Path], object], complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    damage(write_official("cifar10", tmp_path, monkeypatch))
+    with pytest.raises(BenchError) as caught:
+        offline(tmp_path, "cifar10")
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "unpickled").exists()
+
+
+def test_damaged_test_pickles_are_a_sentence_once_they_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (write_official("cifar10", tmp_path, monkeypatch) / "test_batch").write_bytes(b"0")
+    dataset = offline(tmp_path, "cifar10")
+    with pytest.raises(BenchError, match="test_batch is not the official file"):
+        check_test(dataset)
 
 
 def test_real_mnist(real_data: DataOptions) -> None:

@@ -26,6 +26,50 @@ def test_lowres_sizes(pixels, side, expected):
     assert lowres_size(pixels, side, side) == expected
 
 
+@pytest.mark.parametrize(
+    ("pixels", "height", "width", "expected"),
+    [
+        (50, 10, 20, (5, 10)),
+        (50, 20, 10, (10, 5)),
+        (1, 10, 20, (1, 1)),
+        (199, 10, 20, (9, 20)),
+        (200, 10, 20, (10, 20)),
+        (9, 1, 100, (1, 9)),
+    ],
+)
+def test_small_images_keep_the_aspect_of_images_that_are_not_square(pixels, height, width, expected):
+    assert lowres_size(pixels, height, width) == expected
+
+
+def test_images_that_are_not_square_are_shrunk_and_shown_the_right_way_round():
+    wide = Spec("wide", 2, (1, 4, 8), ("a", "b"))
+    stored = Images(wide, 2, (2, 4))
+    columns = torch.arange(8.0).expand(2, 1, 4, 8)
+    stored.write(columns, torch.tensor([0, 1]))
+    again = Images.from_config(stored.config(), wide)
+    again.load_state_dict(stored.state_dict())
+    shown = again.decode().images.detach()
+    assert shown.shape == (2, 1, 4, 8)
+    assert torch.allclose(shown[0, 0], shown[0, 0, :1].expand(4, 8))  # every row alike
+    assert (shown[0, 0, 0].diff() >= 0).all()
+    assert float(shown[0, 0, 0, -1] - shown[0, 0, 0, 0]) > 4.0
+
+
+@pytest.mark.parametrize("size", [None, (4, 8), (2, 4), (8, 4)])
+def test_images_of_any_size_are_shown_at_that_of_the_data_set(size):
+    stored = Images(Spec("wide", 2, (1, 4, 8), ("a", "b")), 2, size)
+    assert stored.images.shape == (2, 1, *(size or (4, 8)))
+    assert stored.decode().images.shape == (2, 1, 4, 8)
+
+
+def test_chosen_images_come_with_their_own_labels():
+    stored = Images(SPEC, 20, (4, 4))
+    stored.write(torch.arange(20.0).view(20, 1, 1, 1).expand(20, 1, 8, 8), torch.arange(20) // 2)
+    batch = stored.decode(torch.tensor([19, 2]))
+    assert batch.images.detach()[:, 0, 0, 0].tolist() == pytest.approx([19.0, 2.0])
+    assert batch.labels.argmax(1).tolist() == [9, 1]
+
+
 def test_write_sorts_by_class_and_decode_gives_it_back():
     stored = Images(SPEC, 10)
     images = torch.rand(10, 1, 8, 8, generator=torch.Generator().manual_seed(0))

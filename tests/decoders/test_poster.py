@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import BenchError, BudgetRequest, Spec
-from bench.decoders.poster import Poster, blend, fade
+from bench.decoders.poster import Poster, blend, fade, tiled_area
 from bench.decoders.poster_layout import PosterLayout, starts
 from bench.methods.forms._poster_size import class_grids, plan_layout
 from bench.seeding import stream
@@ -90,6 +90,22 @@ def test_digits_at_three_tenths_get_one_row_of_classes():
     assert layout.distinct_areas() == 10
 
 
+@pytest.mark.parametrize(
+    ("size", "patch", "class_grid", "area", "images"),
+    [((6, 14), (6, 12), (4, 1), (6, 12), (1, 1)), ((10, 40), (4, 8), (3, 2), (5, 14), (1, 2)), ((40, 10), (8, 4), (2, 3), (14, 5), (2, 1))],
+)
+def test_areas_are_as_large_as_patches_or_leave_no_gap(size, patch, class_grid, area, images):
+    layout = PosterLayout(size, patch, (1, 1), class_grid)
+    assert (layout.area, layout.images_per_area) == (area, images)
+
+
+@pytest.mark.parametrize("size", [(3, 9), (9, 7), (7, 4)])
+def test_a_poster_is_at_least_as_high_and_as_wide_as_a_patch(size):
+    assert PosterLayout((4, 8), (4, 8), (1, 1), (1, 1)).patches() == [(0, 0)]
+    with pytest.raises(BenchError, match=f"a poster of {size[1]}x{size[0]} px is smaller than one patch of 8x4 px"):
+        PosterLayout(size, (4, 8), (1, 1), (1, 1))
+
+
 def test_class_grids_are_wide_and_squarest_first():
     assert class_grids(10) == [(5, 2), (10, 1)]
     assert class_grids(100)[0] == (10, 10)
@@ -168,6 +184,32 @@ def test_learned_labels_read_the_crop_under_the_patch():
         assert torch.allclose(found[k], mass / mass.sum(), atol=1e-6)
 
 
+def test_learned_labels_are_one_hot_at_first_in_the_cell_of_their_class():
+    """Three columns and two rows of classes: the array is read row after row, as the order is."""
+    spec = Spec("six", 6, (1, 4, 4), tuple("abcdef"))
+    poster = Poster(spec, PosterLayout((8, 12), (4, 4), (3, 2), (3, 2)), [3, 5, 0, 1, 4, 2], "learned", label_cells=2)
+    assert poster.label_array.argmax(0)[::2, ::2].tolist() == [[3, 5, 0], [1, 4, 2]]
+    assert poster.label_array.argmax(0)[1::2, 1::2].tolist() == [[3, 5, 0], [1, 4, 2]]
+    assert poster.label_array.sum(0).tolist() == [[1.0] * 6] * 4
+
+
+def test_the_crop_of_learned_labels_has_the_shape_of_a_patch():
+    """8 rows and 12 columns of cells under 10x23 px: a patch of 4x8 px covers 3 of the rows and 4 of the columns."""
+    spec = Spec("wide", 6, (1, 4, 8), tuple("abcdef"))
+    poster = Poster(spec, PosterLayout((10, 23), (4, 8), (5, 3), (3, 2)), range(6), "learned", label_cells=4)
+    with torch.no_grad():
+        poster.label_array.copy_(torch.rand(poster.label_array.shape, generator=stream("labels")))
+    corners = [(y, x) for x in starts(12, 4, 5) for y in starts(8, 3, 3)]
+    mass = torch.stack([poster.label_array[:, y : y + 3, x : x + 4].sum((1, 2)) for y, x in corners])
+    assert torch.allclose(poster.decode().labels, mass / mass.sum(1, keepdim=True), atol=1e-6)
+
+
+def test_every_pixel_belongs_to_the_nearest_area():
+    spec = Spec("four", 4, (1, 8, 8), tuple("abcd"))
+    poster = Poster(spec, PosterLayout((16, 16), (8, 8), (2, 2), (2, 2)), [2, 0, 3, 1])
+    assert poster.class_map().tolist() == [[2] * 8 + [0] * 8] * 8 + [[3] * 8 + [1] * 8] * 8
+
+
 def test_labels_clipped_to_zero_become_uniform():
     poster = cifar_poster(labels="learned")
     with torch.no_grad():
@@ -182,6 +224,48 @@ def test_order_moves_labels_and_class_map_together():
     assert int(poster.decode().labels[patches.index((0, 0))].argmax()) == 9
     assert int(poster.class_map()[0, 0]) == 9
     assert int(poster.class_map()[-1, -1]) == 0
+
+
+#: Not its own inverse: cell 0 holds class 2, class 0 lies in cell 1.
+TURNED = [2, 0, 1]
+
+
+def turned_poster(labels: str = "fixed") -> Poster:
+    """Return a poster of three areas side by side, none overlapping, each the size of a patch."""
+    spec = Spec("three", 3, (1, 4, 4), ("a", "b", "c"))
+    return Poster(spec, PosterLayout((4, 12), (4, 4), (3, 1), (3, 1)), TURNED, labels)
+
+
+@pytest.mark.parametrize("labels", ["fixed", "proportional", "learned"])
+def test_the_class_of_a_cell_is_the_order_s_entry_and_not_its_place(labels):
+    assert turned_poster(labels).decode().labels.argmax(1).tolist() == TURNED
+
+
+def test_the_class_map_and_the_areas_follow_the_order():
+    poster = turned_poster()
+    assert poster.class_map()[0].tolist() == [2] * 4 + [0] * 4 + [1] * 4
+    assert poster.area_counts().tolist() == [[0.0, 0.0, 16.0], [16.0, 0.0, 0.0], [0.0, 16.0, 0.0]]
+
+
+def test_the_image_of_a_class_is_written_where_its_label_is_read():
+    poster = turned_poster()
+    images = torch.tensor([30.0, 10.0, 20.0]).view(3, 1, 1, 1).expand(3, 1, 4, 4)
+    poster.write(images, torch.tensor([2, 0, 1]))  # class 0 is 10, class 1 is 20, class 2 is 30
+    assert poster.poster.detach()[0, 0, ::4].tolist() == [30.0, 10.0, 20.0]
+    batch = poster.decode()
+    assert batch.images.detach()[:, 0, 0, 0].tolist() == [10.0 * (int(label) + 1) for label in batch.labels.argmax(1)]
+
+
+def test_a_poster_of_images_that_are_not_square_comes_back_from_its_config():
+    spec = Spec("wide", 6, (1, 4, 8), tuple("abcdef"))
+    poster = Poster(spec, PosterLayout((10, 23), (4, 8), (5, 3), (3, 2)), [3, 5, 0, 1, 4, 2], "proportional")
+    poster.write(torch.randn(6, 1, 4, 8, generator=stream("wide")), torch.arange(6))
+    again = Poster.from_config(poster.config(), spec)
+    again.load_state_dict(poster.state_dict())
+    assert again.decode().images.shape == (15, 1, 4, 8)
+    assert torch.equal(again.decode().images, poster.decode().images)
+    sliced = torch.stack([poster.poster[:, y : y + 4, x : x + 8] for x in starts(23, 8, 5) for y in starts(10, 4, 3)])
+    assert torch.equal(poster.decode().images, sliced)
 
 
 def test_an_order_that_is_no_permutation_is_refused():
@@ -207,6 +291,7 @@ def test_tall_class_grids_keep_their_last_row():
 def test_fade_ramps_over_the_overlap():
     left, right = torch.zeros(1, 1, 4), torch.ones(1, 1, 4)
     assert fade([left, right], [0, 1], 5, dim=2).flatten().tolist() == pytest.approx([0, 0, 0.5, 1, 1])
+    assert fade([left, right], [0, 2], 6, dim=2).flatten().tolist() == [0, 0, 0, 1, 1, 1]
     assert fade([left, right], [0, 3], 7, dim=2).flatten().tolist() == [0, 0, 0, 0, 1, 1, 1]
 
 
@@ -241,6 +326,14 @@ def test_area_counts_above_one_image_per_class_against_plain_loops():
         for cell, (top, left) in enumerate(layout.areas()):
             inside = sum(top <= i < top + 10 and left <= j < left + 7 for i in range(y, y + 4) for j in range(x, x + 4))
             assert int(poster.area_counts()[patch, poster.order[cell]]) == inside
+
+
+def test_images_that_fill_an_area_together_are_shrunk_to_fit():
+    """Also where each of them is as large as the whole area, and where there is one that is not."""
+    two = torch.tensor([1.0, 2.0]).view(2, 1, 1, 1).expand(2, 1, 4, 4)
+    assert tiled_area(two, (1, 2), (4, 4))[0].tolist() == [[1.0, 1.0, 2.0, 2.0]] * 4
+    assert tiled_area(two, (2, 1), (4, 4))[0].tolist() == [[1.0] * 4] * 2 + [[2.0] * 4] * 2
+    assert tiled_area(two[1:], (1, 1), (3, 6))[0].tolist() == [[2.0] * 6] * 3
 
 
 def test_images_of_a_class_lie_side_by_side_in_its_area():

@@ -176,6 +176,9 @@ CHEATS: dict[str, tuple[str, str]] = {
     ),
     # Closed to files, network, programs, randomness
     "a random decoder": (_with(DECODE="images = images + torch.randn_like(images)"), "drew random numbers"),
+    "a decoder that draws from Python": (_with(PRELUDE="import random", DECODE="random.random()"), "drew random numbers"),
+    "a decoder that draws from numpy": (_with(PRELUDE="import numpy as np", DECODE="np.random.rand()"), "drew random numbers"),
+    "a decoder that sets a seed": (_with(DECODE="torch.manual_seed(1)"), "drew random numbers"),
     "a decoder that counts": (
         _with(PRELUDE="CALLS = []", DECODE="CALLS.append(0)\nimages = images * len(CALLS)"),
         "gives the same images every time",

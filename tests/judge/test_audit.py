@@ -87,6 +87,42 @@ def test_centred_labels_pass_with_the_squared_error(tmp_path: Path, bars: Datase
     assert judge(distilled, tmp_path / "set", budget)["label_numbers"] == 4 * 2
 
 
+def test_a_single_image_is_a_set_and_none_is_not(tmp_path: Path, bars: Dataset, budget: Budget) -> None:
+    assert judge(set_of(HONEST, tmp_path / "plugin", bars, count=1), tmp_path / "set", budget)["images"] == 1
+    with pytest.raises(RejectedSet, match="the set says it holds 0 images"):
+        judge(set_of(HONEST, tmp_path / "none", bars, count=0), tmp_path / "empty", budget)
+
+
+LABELS = [
+    # kind, one row of labels, what is wrong with it
+    pytest.param("probabilities", [0.5, 0.5009], "", id="rounding"),
+    pytest.param("probabilities", [0.5, 0.4991], "", id="rounding down"),
+    pytest.param("probabilities", [0.5, 0.502], "must sum to 1; one row is off by 0.002", id="more than rounding"),
+    pytest.param("probabilities", [0.5, 0.498], "must sum to 1; one row is off by 0.002", id="less than rounding"),
+    pytest.param("probabilities", [1.0, -5e-7], "", id="a zero that was rounded"),
+    pytest.param("probabilities", [1.0, -5e-6], "labels declared as probabilities go down to -5e-06", id="negative"),
+    pytest.param("weights", [3.0, 0.5], "", id="weights of any sum"),
+    pytest.param("weights", [3.0, -0.5], "labels declared as weights go down to -0.5", id="negative weights"),
+    pytest.param("centred", [0.5, -0.4991], "", id="centred"),
+    pytest.param("centred", [0.5, -0.498], "must sum to 0; one row is off by 0.002", id="off centre"),
+    pytest.param("centred", [1000.0, -999.1], "", id="large and centred, up to its own rounding"),
+    pytest.param("centred", [1000.0, -998.0], "must sum to 0; one row is off by 2", id="large and off centre"),
+]
+
+
+@pytest.mark.parametrize(("kind", "row", "words"), LABELS)
+def test_labels_keep_the_rule_of_their_kind(kind: str, row: list[float], words: str, tmp_path: Path, bars: Dataset, budget: Budget) -> None:
+    text = HONEST.replace('label_kind = "probabilities"', f'label_kind = "{kind}"').replace(
+        "# DECODE", f"labels = torch.tensor([[0.5, {0.5 if kind != 'centred' else -0.5}]] * 3 + [{row}])"
+    )
+    distilled = replace(set_of(text, tmp_path / "plugin", bars), recipe=TrainRecipe(loss="mse"))
+    if not words:
+        assert judge(distilled, tmp_path / "set", budget)["images"] == 4
+        return
+    with pytest.raises(RejectedSet, match=re.escape(words)):
+        judge(distilled, tmp_path / "set", budget)
+
+
 def test_a_set_that_is_not_finite(make_set: MakeSet, tmp_path: Path, budget: Budget) -> None:
     distilled = make_set()
     with torch.no_grad():
@@ -118,6 +154,14 @@ def test_a_recipe_with_a_ninth_scalar(make_set: MakeSet, tmp_path: Path, budget:
         judge(distilled, tmp_path, budget)
     with pytest.raises(RejectedSet, match="it must be a TrainRecipe"):
         audit(distilled, budget)
+
+
+def test_eight_scalars_are_allowed_and_a_ninth_is_not(make_set: MakeSet, budget: Budget, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TrainRecipe, "scalars", lambda recipe: 8)
+    assert audit(make_set(), budget)["recipe_scalars"] == 8
+    monkeypatch.setattr(TrainRecipe, "scalars", lambda recipe: 9)
+    with pytest.raises(RejectedSet, match="carries 9 numbers; at most 8 are allowed"):
+        audit(make_set(), budget)
 
 
 @pytest.mark.parametrize(
@@ -154,9 +198,10 @@ def test_a_manifest_that_says_otherwise(
         audit(load_closed(tmp_path, bars.spec), budget)
 
 
-def test_class_numbers_out_of_range(make_set: MakeSet, tmp_path: Path, budget: Budget) -> None:
+@pytest.mark.parametrize("wrong", [-1, 2, 7])
+def test_class_numbers_out_of_range(wrong: int, make_set: MakeSet, tmp_path: Path, budget: Budget) -> None:
     distilled = make_set()
-    distilled.parameterization.get_buffer("ids").fill_(7)
+    distilled.parameterization.get_buffer("ids").fill_(wrong)
     with pytest.raises(RejectedSet, match="outside 0 to 1"):
         judge(distilled, tmp_path, budget)
 

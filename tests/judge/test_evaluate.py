@@ -12,10 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench import Budget, Dataset, DistilledSet, RejectedSet, Split, TrainRecipe
-from bench.judge import Judgement, Protocol, judge_folder
+import bench.judge.evaluate as evaluate
+from bench import Batch, Budget, Dataset, DistilledSet, RejectedSet, Split, TrainRecipe
+from bench.judge import Judgement, Protocol, get_protocol, judge_folder, judge_full_data, validation_accuracy
+from bench.judge.evaluate import StepCounter
+from bench.judge.quantize import round_trip
 from bench.keys import canonical_json
 from bench.nn.networks import build_network, flops_per_image
+from bench.nn.training import StudentStreams
 from bench.record import mean
 
 MakeSet = Callable[..., DistilledSet]
@@ -153,8 +157,6 @@ def test_common_chooses_its_learning_rate_on_val(
 def test_common_keeps_the_loss_of_the_set(
     make_set: MakeSet, bars: Dataset, budget: Budget, common: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import bench.judge.evaluate as evaluate
-
     used: list[TrainRecipe] = []
     real = evaluate.train_students
 
@@ -217,8 +219,6 @@ def test_coordinates_decide_who_transforms(make_set: MakeSet, bars: Dataset, bud
 def test_a_set_that_breaks_in_eight_bits_is_noted(
     make_set: MakeSet, bars: Dataset, budget: Budget, native: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import bench.judge.evaluate as evaluate
-
     def broken(distilled: object) -> object:
         other = make_set(2)
         with torch.no_grad():
@@ -230,3 +230,116 @@ def test_a_set_that_breaks_in_eight_bits_is_noted(
     judged = judge_folder(tmp_path, bars, budget, native, 0, None)
     assert judged.scores["final_8bit"] == {"test": []}
     assert any("8-bit" in note for note in judged.notes)
+
+
+@pytest.mark.parametrize("dev", [True, False], ids=["dev", "paper"])
+def test_every_score_is_taken_on_the_split_it_is_named_for(
+    dev: bool, make_set: MakeSet, bars: Dataset, budget: Budget, common: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {40: 0.4, 60: 0.6, 120: 0.12}  # images of train, val and test -> a score that tells which it was
+
+    def score(network: object, kept: dict[int, list[object]], split: Split | None, *rest: object) -> dict[int, list[float]]:
+        return {step: [] if split is None else [names[len(split)]] for step in kept}
+
+    for module in ("evaluate", "full_data"):
+        monkeypatch.setattr(f"bench.judge.{module}.accuracies", score)
+    dataset = bars if dev else replace(bars, val=None)
+    make_set(2).save(tmp_path)
+    scores = judge_folder(tmp_path, dataset, budget, common, 0, None).scores
+    full = judge_full_data(dataset, common, 0, None).scores
+    assert scores["final_8bit"] == {"test": [0.12]}
+    for found in (scores, full):
+        assert (found["n_test"], found["n_val"]) == (120, 60 * dev)
+        assert [row["test"] for row in found["checkpoints"]] == [[0.12]] * 4
+        assert [row["val"] for row in found["checkpoints"]] == [[0.6] * dev] * 4
+    assert [trial["val"] for trial in scores["lr_trials"]] == [[0.6]] * 3 * dev
+    if dev:
+        assert validation_accuracy(make_set(2), dataset, common, 0, None) == 0.6
+
+
+@pytest.mark.parametrize(("mirror", "augmentation"), [(True, "crop_flip_scale_rotate"), (False, "crop_scale")])
+def test_the_common_recipe_to_the_letter(mirror: bool, augmentation: str, make_set: MakeSet, bars: Dataset) -> None:
+    dataset = replace(bars, spec=replace(bars.spec, mirror=mirror))
+    own = TrainRecipe("adam", lr=0.5, steps=3, batch_size=7, augmentation="rotate", loss="mse")
+    trial = evaluate._open(make_set(2, recipe=own), dataset, get_protocol("common-v1"), 0, None, torch.device("cpu"), "judge")
+    expected = TrainRecipe("sgd", 0.05, 1000, 32, momentum=0.9, weight_decay=5e-4, schedule="cosine", augmentation=augmentation, loss="mse")
+    assert trial.recipe(0.05) == expected
+    assert trial.recipe() == replace(expected, lr=0.01)
+
+
+def test_the_native_recipe_is_the_sets_own(make_set: MakeSet, bars: Dataset) -> None:
+    own = TrainRecipe(
+        "sgd", lr=0.5, steps=3, batch_size=7, momentum=0.3, weight_decay=0.1, schedule="step", augmentation="rotate", loss="mse"
+    )
+    trial = evaluate._open(make_set(2, recipe=own), bars, get_protocol("native-v1"), 0, None, torch.device("cpu"), "judge")
+    assert trial.recipe() == own
+
+
+RATES = [
+    pytest.param([[0.5, 0.5], [0.75, 0.5], [0.5, 0.625]], 0.01, id="the best mean"),
+    pytest.param([[0.5, 0.5], [0.625, 0.625], [0.75, 0.5]], 0.01, id="the smaller of equals"),
+    pytest.param([[0.5, 0.75], [0.625, 0.625], [0.75, 0.5]], 0.001, id="the smallest of equals"),
+    pytest.param([[0.875, 0.0], [0.5, 0.5], [0.25, 0.875]], 0.1, id="not by one student"),
+]
+
+
+@pytest.mark.parametrize(("val", "chosen"), RATES)
+def test_which_learning_rate_is_chosen(
+    val: list[list[float]], chosen: float, make_set: MakeSet, bars: Dataset, common: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter(val)
+    used: list[tuple[float, int]] = []
+
+    def train(
+        network: object, data: object, recipe: TrainRecipe, students: list[object], *rest: object, **more: object
+    ) -> dict[int, object]:
+        used.append((recipe.lr, len(students)))
+        return {}
+
+    monkeypatch.setattr(evaluate, "train_students", train)
+    monkeypatch.setattr(evaluate, "accuracies", lambda *_: {20: next(answers)})
+    trial = evaluate._open(make_set(2), bars, replace(common, students=3), 0, None, torch.device("cpu"), "judge")
+    data = trial.seen(make_set(2).parameterization.decode())
+    lr, tried, _ = evaluate._choose_lr(trial, data, StepCounter(0, None))
+    assert lr == chosen
+    assert used == [(0.001, 2), (0.01, 2), (0.1, 2)]  # two students each, though three will judge
+    assert tried == [{"lr": rate, "val": row} for rate, row in zip((0.001, 0.01, 0.1), val, strict=True)]
+
+
+def test_what_is_judged_is_trained_at_the_chosen_rate_and_once_more_on_eight_bits(
+    make_set: MakeSet, bars: Dataset, budget: Budget, common: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[tuple[TrainRecipe, Batch]] = []
+    real = evaluate.train_students
+
+    def train(network: object, data: Batch, recipe: TrainRecipe, *rest: Any, **more: Any) -> object:
+        used.append((recipe, data))
+        return real(network, data, recipe, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(evaluate, "train_students", train)
+    distilled = make_set(2, coordinates="space")
+    distilled.save(tmp_path)
+    lr = judge_folder(tmp_path, bars, budget, common, 0, None).scores["lr"]
+    stored = distilled.parameterization.get_parameter("images")
+    assert [recipe.lr for recipe, _ in used] == [0.001, 0.01, 0.1, lr, lr]
+    assert all(torch.equal(data.images, stored) for _, data in used[:4])
+    assert torch.equal(used[4][1].images, round_trip(stored))
+    assert not torch.equal(round_trip(stored), stored)
+
+
+def test_students_are_named_for_what_they_are_for(
+    make_set: MakeSet, bars: Dataset, native: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: list[tuple[str | int, ...]] = []
+
+    def name(parts: tuple[str | int, ...]) -> StudentStreams:
+        names.append(parts)
+        return StudentStreams(parts)
+
+    for module in ("evaluate", "full_data"):
+        monkeypatch.setattr(f"bench.judge.{module}.StudentStreams", name)
+    for purpose in ("judge", "validate"):
+        evaluate._open(make_set(1), bars, native, 7, None, torch.device("cpu"), purpose)
+    judge_full_data(bars, native, 7, None)
+    student = ("judge-toy", "native-v1", 7)
+    assert names == [(*purpose, *student, repeat) for purpose in ((), ("validate",), ("ceiling",)) for repeat in (0, 1)]

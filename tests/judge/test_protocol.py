@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from bench import BenchError
-from bench.judge.protocol import PROTOCOLS, get_protocol
+from bench.judge.protocol import PROTOCOLS, Protocol, get_protocol
 from bench.keys import canonical_json
 
 # A released protocol is frozen. If one of these changes, undo the change, or give the new choices a new name.
@@ -48,9 +48,31 @@ def test_a_nested_choice_changes_the_hash() -> None:
     assert replace(protocol, common=replace(protocol.common, momentum=0.8)).hash != protocol.hash
 
 
+@pytest.mark.parametrize("name", sorted(PROTOCOLS))
+def test_a_protocol_comes_back_from_its_json(name: str) -> None:
+    protocol = replace(get_protocol(name, 3), checkpoints=(0.5, 1.0), network="convnet-d1-w4")
+    back = Protocol.from_json(json.loads(json.dumps(protocol.as_json())))
+    assert back == protocol
+    assert back.hash == protocol.hash
+
+
+def test_choices_that_do_not_give_their_hash_are_refused() -> None:
+    choices = get_protocol("native-v1").as_json()
+    with pytest.raises(BenchError, match="does not have the choices of its hash ff3c6802cee67449e28fd5bf; start the run again"):
+        Protocol.from_json({**choices, "students": 6})
+    for strange in ({**choices, "temperature": 1.0}, {key: value for key, value in choices.items() if key != "common"}):
+        with pytest.raises(BenchError, match="written by another version of the suite"):
+            Protocol.from_json(strange)
+
+
 def test_unknown_name() -> None:
     with pytest.raises(BenchError, match="did you mean 'native-v1'"):
         get_protocol("nativ-v1")
+
+
+@pytest.mark.parametrize("students", [1, 1000])
+def test_the_bounds_of_the_number_of_students_are_allowed(students: int) -> None:
+    assert get_protocol("native-v1", students).students == students
 
 
 @pytest.mark.parametrize("students", [0, -1, 1001])
@@ -64,6 +86,9 @@ def test_checkpoints() -> None:
     assert protocol.steps_at(300) == [75, 150, 225, 300]
     assert protocol.steps_at(1) == [1]
     assert protocol.steps_at(2) == [1, 2]
+    assert protocol.steps_at(10) == [2, 5, 8, 10]  # a quarter and three quarters are rounded to the nearest, halves to the even one
+    assert protocol.steps_at(7) == [2, 4, 5, 7]
+    assert protocol.steps_at(9) == [2, 4, 7, 9]
     for steps in range(1, 50):
         assert protocol.steps_at(steps)[-1] == steps
         assert len(protocol.steps_at(steps)) <= 4

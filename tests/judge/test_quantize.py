@@ -44,3 +44,13 @@ def test_a_set_is_rounded_tensor_by_tensor(make_set: Callable[..., DistilledSet]
     assert torch.equal(coarse.parameterization.get_parameter("images"), round_trip(before))
     assert torch.equal(coarse.parameterization.get_buffer("ids"), distilled.parameterization.get_buffer("ids"))
     assert torch.equal(distilled.parameterization.get_parameter("images"), before)
+
+
+def test_the_levels_are_those_of_a_byte_from_the_smallest_to_the_largest_number() -> None:
+    every_byte = torch.arange(256.0) - 100
+    assert torch.equal(round_trip(every_byte), every_byte)
+    between = torch.tensor([-100.0, -99.6, -99.4, 0.3, 154.6, 155.0])
+    assert round_trip(between).tolist() == [-100.0, -100.0, -99.0, 0.0, 155.0, 155.0]
+    assert round_trip(torch.tensor([[0.0, 126.0], [384.0, 510.0]])).tolist() == [[0.0, 126.0], [384.0, 510.0]]
+    far = 1e9 + torch.arange(256, dtype=torch.float64) / 4
+    assert torch.equal(round_trip(far), far)  # computed in double precision, so that a large offset costs nothing

@@ -98,3 +98,11 @@ def test_every_student_step_is_told(mode: str, monkeypatch: pytest.MonkeyPatch) 
     tell: Callable[[int], None] = told.append
     train_students(build_network("convnet-d1-w4", SPEC), data(4), TrainRecipe(steps=4), STREAMS, [4], on_steps=tell)
     assert sum(told) == 4 * 3
+
+
+def test_every_purpose_has_a_stream_of_its_own() -> None:
+    """These seeds never move: students stay paired with those of earlier records."""
+    student = StudentStreams(("digits", "native-v1", 0, 1))
+    assert student.generator("init").initial_seed() == 1632410075329270805
+    assert student.generator("batches").initial_seed() == 563449518470594003
+    assert student.generator("augmentation").initial_seed() == 6067783877018825297

@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from bench import DataOptions, Dataset, DistilledSet, RejectedSet, Split, TrainRecipe
+from bench import BenchError, DataOptions, Dataset, DistilledSet, RejectedSet, Split, TrainRecipe
 from bench.guard import guarded
 from bench.judge import Protocol, Validator, get_protocol, validation_accuracy
 
@@ -56,7 +56,7 @@ def test_students_of_validation_are_not_those_of_the_judge(
 
 def test_a_refusal_comes_back_and_the_process_goes_on(validator: Validator, make_set: Callable[..., DistilledSet]) -> None:
     broken = make_set(1, space="nowhere")
-    with pytest.raises(Exception, match="unknown pixel space 'nowhere'"):
+    with pytest.raises(BenchError, match="unknown pixel space 'nowhere'"):
         validator.score(broken)
     missing = make_set(1)
     manifest = dict(missing.manifest(), parameterization="not registered")

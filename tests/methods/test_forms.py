@@ -1,12 +1,15 @@
 """Stored forms: what a budget becomes, from a tenth of an image per class to fifty, and what is written into it."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from products import granted, plan, planned, task_for
 
-from bench import BenchError, Refusal, Spec
+from bench import FORMS as STORED_FORMS
+from bench import BenchError, PlanContext, Refusal, Spec
 from bench.decoders.poster_layout import PosterLayout
 from bench.methods.forms._poster_size import class_grids, patch_count, patch_grid, plan_layout, poster_size
 from bench.methods.selections.random import random as select_random
@@ -154,6 +157,23 @@ def test_random_images_are_different_training_images_of_the_right_class(digits):
     assert len(set(chosen.tolist())) == 30
 
 
+def test_random_images_are_drawn_without_replacement():
+    """As many as there are: each once, in an order that the generator decides."""
+    labels, slots = torch.arange(40) % 2, torch.arange(2).repeat_interleave(20)
+    draws = [select_random(None, labels, slots, torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    for chosen in draws:
+        assert sorted(chosen[:20].tolist()) == list(range(0, 40, 2))
+        assert sorted(chosen[20:].tolist()) == list(range(1, 40, 2))
+    assert not torch.equal(*draws)
+
+
+def test_nothing_comes_twice_more_often_than_another_comes_at_all():
+    """Seven of three images: each twice, and one of them once more."""
+    chosen = select_random(None, torch.zeros(3, dtype=torch.int64), torch.zeros(7, dtype=torch.int64), torch.Generator().manual_seed(0))
+    assert sorted(chosen.bincount().tolist()) == [2, 2, 3]
+    assert [len(set(part.tolist())) for part in (chosen[:3], chosen[3:6])] == [3, 3]
+
+
 def test_a_class_with_too_few_images_repeats_them():
     chosen = select_random(None, torch.tensor([0, 1, 1]), torch.tensor([0, 0, 0, 1, 1]), torch.Generator().manual_seed(0))
     assert chosen[:3].tolist() == [0, 0, 0]
@@ -200,15 +220,57 @@ def test_noise_has_unit_norm_at_the_size_it_is_stored(digits):
     assert torch.allclose(images.flatten(1).norm(dim=1), torch.ones(10))
 
 
+WIDE = Spec("wide", 4, (1, 6, 12), tuple("abcd"), mirror=False)
+
+
+@pytest.mark.parametrize(
+    ("form", "ipc", "images", "size"),
+    [
+        ("full", "1", 4, [6, 12]),
+        ("lowres", "0.5", 4, [4, 9]),
+        ("tiles", "1", 16, [3, 6]),
+        ("subset", "0.5", 2, [6, 12]),
+        ("lowres", "1", 4, [6, 12]),
+    ],
+)
+def test_images_that_are_not_square_are_planned_and_stored_height_first(form, ipc, images, size):
+    found = planned("random", WIDE, ipc, {"form": form, **({"tiles": 4} if form == "tiles" else {})})
+    assert (found.plan["images"], found.plan["geometry"]["size"]) == (images, size)
+    stored = found.method.form.empty(WIDE, _form_plan(found))
+    assert stored.images.shape == (images, 1, *size)
+    assert found.method.form.size(WIDE, _form_plan(found)) == tuple(size)
+    assert stored.decode().images.shape == (images, 1, 6, 12)
+
+
+@pytest.mark.parametrize("form", ["poster", "mosaic"])
+def test_patches_of_images_that_are_not_square_are_as_high_and_wide_as_these(form):
+    found = planned("rat_bptt", WIDE, "1", {"form": form, "patches": "5x3", **EXPLICIT.get(form, {})})
+    stored = found.method.form.empty(WIDE, _form_plan(found))
+    assert stored.layout.patch == (6, 12)
+    assert stored.layout.patch_grid == (5, 3)
+    assert stored.decode().images.shape == (15, 1, 6, 12)
+
+
+def test_a_poster_of_images_that_are_not_square_is_sized_by_their_height_and_width():
+    """86 px: two rows of areas would leave 9x9 px, narrower than a patch of 12x6; one row is as high as a patch."""
+    geometry = planned("podd", WIDE, "0.3", {"order": "identity"}).plan["geometry"]
+    assert (geometry["size"], geometry["class_grid"]) == ([6, 14], [4, 1])
+    fixed = planned("podd", WIDE, "0.3", {"order": "identity", "poster": "13x6"}).plan["geometry"]
+    assert (fixed["size"], fixed["patch_grid"]) == ([6, 13], [2, 1])
+    refused = plan("podd", WIDE, "0.3", {"order": "identity", "poster": "6x13"})
+    assert isinstance(refused, Refusal)
+    assert "smaller than one patch of 12x6 px" in refused.reason
+
+
 @pytest.mark.parametrize("patches", ["16", "16x", "sixteen", "0x6"])
 def test_a_patch_grid_that_cannot_be_read_is_one_sentence(patches):
-    with pytest.raises(BenchError, match="mosaic.patches is .*; write width x height"):
+    with pytest.raises(BenchError, match="field 'patches' cannot be .*: write width x height"):
         plan("random", DIGITS, "1", {"form": "mosaic", "patches": patches})
 
 
 @pytest.mark.parametrize("overlap", ["1", "-0.1x0.5", "half", "0.5x"])
 def test_an_overlap_that_cannot_be_read_is_one_sentence(overlap):
-    with pytest.raises(BenchError, match="poster.overlap is .*; write shares"):
+    with pytest.raises(BenchError, match="field 'overlap' cannot be .*: write shares"):
         plan("podd", DIGITS, "1", {"overlap": overlap, "order": "identity"})
 
 
@@ -219,3 +281,21 @@ def test_a_fixed_poster_that_does_not_fit_is_refused(poster, sentence):
     answer = plan("podd", DIGITS, "1", {"poster": poster, "order": "identity"})
     assert isinstance(answer, Refusal)
     assert sentence in answer.reason
+
+
+@pytest.mark.parametrize("labels", ["fixed", "learned"])
+@pytest.mark.parametrize("pixels", [1000, 2561, 5000, 12_345])
+def test_tiles_are_the_fewest_that_are_no_larger_than_full_images(labels, pixels):
+    form = STORED_FORMS["tiles"](labels=labels, tiles=3)
+    context = PlanContext(DIGITS, granted(f"{pixels}px", DIGITS))
+
+    def each(tiles):
+        return context.budget.pixels_beside_labels(tiles * 100 if labels == "learned" else 0, 1) // (10 * tiles)
+
+    tiles = next(count for count in itertools.count(3) if each(count) <= 64)
+    assert form.plan(context).images == tiles * 10
+
+
+def test_a_huge_budget_of_tiles_is_planned_at_once():
+    context = PlanContext(DIGITS, granted("1000000000000px", DIGITS))
+    assert STORED_FORMS["tiles"]().plan(context).images == pytest.approx(10**12 / 64, rel=0.02)

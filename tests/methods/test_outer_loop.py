@@ -33,6 +33,14 @@ def test_an_outlier_inflates_the_running_norm_less_when_corrected():
     assert norms["official"].running == pytest.approx(0.9 + 10.0)
 
 
+def test_a_norm_below_the_threshold_is_left_alone_and_moves_the_running_norm_by_a_tenth():
+    """2·2 and 2·(0.9·2 + 0.1·3.8) are above 3.8, so that nothing is clipped by either rule."""
+    for mode in ("corrected", "official"):
+        clip = NormClip(mode)
+        assert [clip.factor(2.0), clip.factor(3.8)] == [1.0, 1.0]
+        assert clip.running == pytest.approx(0.9 * 2.0 + 0.1 * 3.8)
+
+
 def test_a_first_gradient_of_zero_does_not_stop_all_that_follow():
     clip = NormClip("corrected")
     assert [clip.factor(norm) for norm in (0.0, 3.0, 3.0)] == pytest.approx([1.0, 1.0, 1.0])
@@ -84,25 +92,88 @@ def test_labels_stay_out_of_the_clip_s_norm(digits):
     assert float(moved(digits, outer, Growing(1.0, 1.0))["images"].max()) == pytest.approx(-0.2)
 
 
-def test_the_cosine_schedule_falls_from_the_full_rate_to_a_hundredth(digits):
-    outer = Outer(outer_iterations=1000, outer_optimizer="sgd", outer_lr=1.0, outer_momentum=0.0, outer_schedule="cosine")
-    rates = []
+def test_an_outlier_among_the_images_gradients_is_clipped_and_one_among_the_labels_is_not(digits):
+    outer = Outer(outer_iterations=2, outer_optimizer="sgd", outer_lr=0.1, label_lr=0.1, outer_momentum=0.0, clip="corrected")
+
+    class Growing(Slope):
+        def gradient(self, stored, progress):
+            self.slopes = {"images": 1.0, "labels": -1.0} if progress == 0 else {"images": 100.0, "labels": -100.0}
+            return super().gradient(stored, progress)
+
+    change = moved(digits, outer, Growing(0.0, 0.0))
+    assert float(change["images"].max()) == pytest.approx(-0.1 * (1.0 + 2.0))  # twice the running norm
+    assert float(change["labels"].min()) == pytest.approx(0.1 * (1.0 + 100.0))
+
+
+def test_the_clip_s_norm_is_that_of_all_image_numbers_together(digits):
+    loop = loop_of(digits, {"labels": "learned", "clip": "corrected"})
+    loop.run = Slope(0.5, 100.0)
+    loop.total = 1
+    loop.finish()
+    assert loop.clip.running == pytest.approx(0.5 * 640**0.5)
+
+
+def rates_of(digits, steps: int) -> list[float]:
+    """Return how far each step of SGD at rate 1 went along a slope of 1, with the cosine schedule."""
+    outer = Outer(outer_iterations=steps, outer_optimizer="sgd", outer_lr=1.0, outer_momentum=0.0, outer_schedule="cosine")
+    found = []
 
     class Watching(Slope):
         def gradient(self, stored, progress):
-            rates.append(float(stored.images.detach()[0, 0, 0, 0]))
+            found.append(float(stored.images.detach()[0, 0, 0, 0]))
             return super().gradient(stored, progress)
 
-    moved(digits, outer, Watching(1.0, 0.0))
-    steps = [before - after for before, after in zip(rates, rates[1:], strict=False)]
+    end = 1.0 + float(moved(digits, outer, Watching(1.0, 0.0))["images"][0, 0, 0, 0])
+    return [before - after for before, after in zip(found, [*found[1:], end], strict=True)]
+
+
+def test_the_cosine_schedule_falls_from_the_full_rate_to_a_hundredth(digits):
+    steps = rates_of(digits, 1000)
     assert steps[0] == pytest.approx(1.0, abs=1e-3)
     assert steps[-1] == pytest.approx(0.01, abs=1e-3)
 
 
+def test_a_quarter_of_the_way_along_the_cosine_is_at_its_place(digits):
+    # 0.01 + 0.99·(1 + cos(π·k/4))/2 for the steps k = 0, 1, 2, 3: the rate of a step is that of its beginning
+    assert rates_of(digits, 4) == pytest.approx([1.0, 0.855018, 0.505, 0.154982], abs=1e-5)
+
+
+def test_the_schedule_moves_labels_and_images_alike(digits):
+    outer = Outer(outer_iterations=2, outer_optimizer="sgd", outer_lr=1.0, label_lr=0.1, outer_momentum=0.0, outer_schedule="cosine")
+    change = moved(digits, outer, Slope(1.0, -1.0))
+    assert float(change["images"].max()) == pytest.approx(-(1.0 + 0.505))
+    assert float(change["labels"].min()) == pytest.approx(0.1 * (1.0 + 0.505))
+
+
 def test_the_average_is_that_of_the_last_iterates(digits):
     outer = Outer(outer_iterations=4, outer_optimizer="sgd", outer_lr=1.0, outer_momentum=0.0, average=0.5)
-    # iterates 0, -1, -2, -3 after steps 1 to 4; the last two are -2 and -3
+    # the iterates after steps 1 to 4 are -1, -2, -3 and -4; the mean of the last two is -3.5
     assert float(moved(digits, outer, Slope(1.0, 0.0))["images"].max()) == pytest.approx(-3.5)
+
+
+@pytest.mark.parametrize(("average", "expected"), [(0.0, -4.0), (0.25, -4.0), (0.3, -3.5), (1.0, -2.5)])
+def test_a_share_of_the_run_is_averaged(digits, average, expected):
+    """The iterates after the four steps are -1 to -4; a share of none or of the last step leaves the last one."""
+    outer = Outer(outer_iterations=4, outer_optimizer="sgd", outer_lr=1.0, outer_momentum=0.0, average=average)
+    assert float(moved(digits, outer, Slope(1.0, 0.0))["images"].max()) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("slopes", [(math.nan, 0.0), (0.0, math.inf)])
+def test_a_step_is_skipped_whichever_gradient_is_not_finite(digits, slopes):
+    change = moved(digits, Outer(outer_iterations=1), Slope(*slopes))
+    assert {float(moved.abs().max()) for moved in change.values()} == {0.0}
+
+
+def test_progress_runs_from_nought_to_one(digits):
+    seen = []
+
+    class Watching(Slope):
+        def gradient(self, stored, progress):
+            seen.append(progress)
+            return super().gradient(stored, progress)
+
+    moved(digits, Outer(outer_iterations=5), Watching(0.0, 0.0))
+    assert seen == [0.0, 0.25, 0.5, 0.75, 1.0]
 
 
 def test_a_non_finite_step_is_skipped(digits):

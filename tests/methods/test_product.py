@@ -10,7 +10,7 @@ from registries import restored_registries
 
 from bench import FORMS, METHODS, OBJECTIVES, SELECTIONS, BenchError, Form, Objective, Spec, on_features
 from bench.nn.spaces import SPACES
-from bench.recipes import check_fields, load_rules, resolve_recipe
+from bench.recipes import check_built, check_fields, load_rules, resolve_recipe
 from bench.registry import RegistrationError
 from bench.selection import checked
 
@@ -139,21 +139,83 @@ def test_a_selection_without_an_objective_and_noise_alone_is_refused():
     assert "stays noise" in plan("random", DIGITS, "1", {"init": "noise"}).reason
 
 
-@pytest.mark.parametrize(
-    ("fields", "complaint"),
-    [
-        ({"init": "randm"}, "unknown selection 'randm'; did you mean 'random'"),
-        ({"space": "nope"}, "unknown pixel space 'nope'"),
-        ({"augmentation": "flp"}, "flp"),
-        ({"network": "nope"}, "nope"),
-        ({"student_steps": 0}, "student steps is 0"),
-        ({"student_lr": -1.0}, "student lr is -1.0"),
-        ({"student_batch": -3}, "student_batch is -3"),
-    ],
-)
-def test_values_that_cannot_work_are_wrong_input(fields, complaint):
-    with pytest.raises(BenchError, match=complaint):
-        planned("rat_bptt", DIGITS, "1", fields)
+#: A value that no part takes, and the bound that the sentence names.
+OUT_OF_BOUNDS = [
+    ("init", "randm", "unknown selection 'randm'; did you mean 'random'.*available: noise, random, real"),
+    ("feature_seeds", 0, "greater than or equal to 1"),
+    ("space", "nope", "unknown pixel space 'nope' .available: auto, standard, zca_kip"),
+    ("network", "nope", "unknown network 'nope'; networks are called convnet-d"),
+    ("augmentation", "flp", "unknown augmentation 'flp' in 'flp'; join some of color, crop"),
+    ("student_optimizer", "lion", "it should be 'adam' or 'sgd'"),
+    ("student_lr", -1.0, "greater than or equal to 0"),
+    ("student_momentum", -0.1, "greater than or equal to 0"),
+    ("student_schedule", "never", "it should be 'constant', 'step' or 'cosine'"),
+    ("student_steps", 0, "greater than or equal to 1"),
+    ("student_steps", 10**7, "less than or equal to 1000000"),
+    ("student_batch", -3, "greater than or equal to 0"),
+    ("student_loss", "hinge", "it should be 'cross_entropy' or 'mse'"),
+    ("outer_iterations", 0, "greater than or equal to 1"),
+    ("outer_optimizer", "lion", "it should be 'adam' or 'sgd'"),
+    ("outer_lr", -1, "greater than or equal to 0"),
+    ("label_lr", -1e-9, "greater than or equal to 0"),
+    ("outer_momentum", -1, "greater than or equal to 0"),
+    ("outer_schedule", "step", "it should be 'constant' or 'cosine'"),
+    ("average", 1.5, "less than or equal to 1"),
+    ("clip", "hard", "it should be 'corrected', 'official' or 'off'"),
+    ("window", 0, "greater than or equal to 1"),
+    ("totwindow", 0, "greater than or equal to 1"),
+    ("minwindow", -1, "greater than or equal to 0"),
+    ("curriculum", "backward", "it should be 'random', 'fixed', 'forward' or 'length'"),
+    ("epsilon", "keras", "it should be 'torch' or 'higher'"),
+    ("real_batch", 0, "greater than or equal to 1"),
+    ("networks_per_step", 0, "greater than or equal to 1"),
+    ("engine", "steam", "it should be 'auto', 'plain'"),
+    ("precision", "int8", "it should be 'float32', 'tf32' or 'bf16'"),
+    ("labels", "soft", "it should be 'fixed', 'proportional' or 'learned'"),
+    ("patches", "16", "write width x height"),
+    ("overlap", 1.0, "write shares from 0 to below 1"),
+    ("label_cells", 0, "greater than or equal to 1"),
+    ("poster", "9" * 5000 + "x1", "write width x height"),
+    ("order", "clever", "an order is auto, identity, random, features, clip, or all classes joined by dashes"),
+    ("clip_model", 3, "it should be a text"),
+    ("clip_weights", False, "it should be a text"),
+    ("window", 10**400, "less than or equal to 1000000"),
+    ("outer_lr", 10**400, "must be finite"),
+    ("student_lr", "fast", "it should be a number"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "bound"), OUT_OF_BOUNDS)
+def test_a_value_out_of_bounds_is_refused_with_field_value_and_bound(field, value, bound):
+    with pytest.raises(BenchError, match=f"test: field '{field}' cannot be .*{bound}"):
+        check_fields(METHODS["podd"], {field: value}, "test")
+
+
+def test_every_field_has_a_bound():
+    """Texts that name something are looked up, numbers have limits; only names of files and models are free."""
+    free = {"clip_model", "clip_weights"}
+    tried = {field for field, _, _ in OUT_OF_BOUNDS} | free
+    assert set(METHODS["podd"].legal({})) - {"form", "objective"} == tried
+    with pytest.raises(BenchError, match="field 'tiles' cannot be 0: it should be greater than or equal to 1"):
+        check_fields(METHODS["random"], {"form": "tiles", "tiles": 0}, "test")
+
+
+def test_bounds_hold_for_what_a_part_says_of_others(empty_room):
+    @OBJECTIVES.register("hasty")
+    @dataclass(frozen=True)
+    class Hasty(Objective):
+        """Wants to go backwards."""
+
+        name: ClassVar[str] = "hasty"
+        reference: ClassVar[str] = "a test"
+        outer_defaults: ClassVar[dict] = {"outer_lr": -1.0}
+
+        def begin(self, task, student, steps):
+            raise NotImplementedError
+
+    method = METHODS["rat_bptt"].build({"form": "full", "objective": "hasty"})
+    with pytest.raises(BenchError, match="a test: field 'outer_lr' cannot be -1.0: it should be greater than or equal to 0"):
+        check_built(method, "a test")
 
 
 def test_real_is_another_name_of_random():
@@ -214,8 +276,8 @@ def test_misspelt_defaults_of_an_objective_are_an_error(empty_room):
         (SELECTIONS, "real", "reserved"),
         (OBJECTIVES, "none", "reserved"),
         (FORMS, "a,b]", "cannot be typed"),
-        (METHODS, "odd", "has no distill"),
-        (FORMS, "odd", "has no empty"),
+        (METHODS, "odd", "is no class Odd.Method."),
+        (FORMS, "odd", "is no class Odd.Form."),
     ],
 )
 def test_what_could_never_be_chosen_is_refused_when_it_registers(empty_room, registry, name, complaint):

@@ -1,10 +1,14 @@
 """The plain engine against an independent computation, and against finite differences."""
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 import torch
 
 from bench import Batch, Spec
-from bench.methods._unroll import FlatLayout, InnerAdam, advance, window_gradient
+from bench.methods._unroll import ExpertDistance, FlatLayout, InnerAdam, InnerSGD, RealBatchLoss, advance, window_gradient
+from bench.methods._unroll.outer import outer_gradient, outer_value
 from bench.nn.networks import build_network, forward, initial_parameters
 from bench.nn.training import soft_cross_entropy
 from bench.seeding import stream
@@ -129,3 +133,85 @@ def test_parameters_without_gradient_do_not_make_the_meta_gradient_infinite():
     state = inner.update(inner.start(torch.ones(3)), gradient)
     (found,) = torch.autograd.grad(state.theta.sum(), gradient)
     assert bool(found.isfinite().all())
+
+
+def test_the_distance_to_an_expert_is_squared_and_relative_to_where_it_started():
+    # ‖(3, 0) - (0, 4)‖² / ‖(0, 0) - (0, 4)‖² = 25 / 16
+    loss = ExpertDistance(target=torch.tensor([0.0, 4.0]), start=torch.tensor([0.0, 0.0]))
+    assert float(loss(torch.tensor([3.0, 0.0]))) == pytest.approx(25 / 16)
+    assert float(loss(loss.start)) == 1.0
+    assert float(loss(loss.target)) == 0.0
+
+
+def test_an_outer_loss_is_the_mean_over_the_students_and_its_gradient_is_that_of_the_mean():
+    loss = ExpertDistance(target=torch.tensor([0.0, 4.0]), start=torch.tensor([0.0, 0.0]))
+    students = torch.tensor([[3.0, 0.0], [0.0, 2.0]])
+    layout = FlatLayout(("all",), (torch.Size([2]),))
+    value, gradient = outer_gradient(loss, NETWORK, layout, students)
+    assert float(value) == pytest.approx((25 / 16 + 4 / 16) / 2)
+    assert gradient.flatten().tolist() == pytest.approx([6 / 32, -8 / 32, 0.0, -4 / 32])  # 2·(θ - θ*) / 16, halved
+    assert float(outer_value(lambda parameters: parameters["all"].sum(), NETWORK, layout, students)) == pytest.approx(2.5)
+
+
+def test_the_loss_of_a_real_batch_is_the_students_mean_cross_entropy_on_it():
+    parameters, _, (images, labels) = problem(seed=3)
+    layout = FlatLayout.of(parameters)
+    found = outer_value(RealBatchLoss(images, labels), NETWORK, layout, layout.stacked([parameters, parameters]))
+    expected = torch.nn.functional.cross_entropy(forward(NETWORK, parameters, images), labels.argmax(1))
+    assert float(found) == pytest.approx(float(expected), rel=1e-12)
+
+
+@pytest.mark.parametrize("inner", [InnerAdam(0.01), InnerAdam(0.01, "higher"), InnerSGD(0.1, momentum=0.7, weight_decay=0.2)])
+def test_the_gradient_of_the_learning_rate_agrees_with_finite_differences(inner):
+    parameters, batches, real = problem(seed=8, images=2, steps=3)
+    found = engine_gradient(parameters, batches, real, inner)
+    step = 1e-6
+    above, below = (engine_gradient(parameters, batches, real, replace(inner, lr=inner.lr + sign * step)).loss for sign in (1, -1))
+    assert found.lr == pytest.approx((above - below) / (2 * step), rel=1e-4)
+
+
+def test_the_students_sgd_is_torchs():
+    generator = stream("sgd against torch")
+    parameter = torch.nn.Parameter(torch.randn(40, generator=generator))
+    optimizer = torch.optim.SGD([parameter], lr=0.05, momentum=0.8, weight_decay=0.1)
+    inner = InnerSGD(0.05, momentum=0.8, weight_decay=0.1)
+    with_graph, in_place = (inner.start(parameter.detach().clone()) for _ in range(2))
+    for _ in range(4):
+        gradient = torch.randn(40, generator=generator)
+        parameter.grad = gradient.clone()
+        optimizer.step()
+        with_graph, in_place = inner.update(with_graph, gradient), inner.update_in_place(in_place, gradient)
+    assert torch.allclose(parameter.detach(), with_graph.theta, atol=1e-6)
+    assert torch.allclose(parameter.detach(), in_place.theta, atol=1e-6)
+    assert with_graph.step == in_place.step == 4
+
+
+@pytest.mark.parametrize("inner", [InnerAdam(0.01), InnerAdam(0.01, "higher"), InnerSGD(0.1, momentum=0.7, weight_decay=0.2)])
+def test_a_step_in_reverse_agrees_with_the_graph_of_the_step(inner):
+    """Cotangents of the state before, of the gradient and of the rate, from those of all of the state after."""
+    draw = partial(torch.randn, 1, 6, generator=stream("reverse"), dtype=torch.float64)
+    state = inner.start(draw())
+    for _ in range(2):
+        state = inner.update(state, draw())
+    *before, taken = state
+    leaves = [tensor.clone().requires_grad_() for tensor in (*before, draw())]
+    rate = torch.tensor(inner.lr, dtype=torch.float64, requires_grad=True)
+    after = inner.update(type(state)(*leaves[:-1], taken), leaves[-1], rate)
+    bar = type(state)(*(draw() for _ in before), 0)
+    expected = torch.autograd.grad(after[:-1], [*leaves, rate], bar[:-1], allow_unused=True)
+    through, found, of_rate = inner.reverse(after.detach(), leaves[-1].detach(), type(bar)(*(t.clone() for t in bar[:-1]), 0))
+    assert torch.allclose(through, expected[-2])
+    for mine, other in zip(found[:-1], expected, strict=False):
+        assert torch.allclose(mine, other)
+    assert float(of_rate) == pytest.approx(float(expected[-1]))
+
+
+def test_a_flat_vector_comes_back_in_the_parameters_shapes_whatever_their_order():
+    parameters = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor([7.0])}
+    layout = FlatLayout.of(parameters)
+    flat = layout.ordered(dict(reversed(parameters.items())))
+    assert flat.tolist() == layout.flatten(parameters).tolist() == [0, 1, 2, 3, 4, 5, 7]
+    assert all(torch.equal(value, parameters[name]) for name, value in layout.unflatten(flat).items())
+    stacked = layout.stacked([parameters, parameters])
+    assert layout.unflatten(stacked)["a"].shape == (2, 2, 3)
+    assert torch.equal(layout.joined(layout.unflatten(stacked)), stacked)

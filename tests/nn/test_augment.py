@@ -165,3 +165,74 @@ def test_equal_generators_draw_equal_parameters() -> None:
     assert one.affine is not None
     assert other.affine is not None
     assert torch.equal(one.affine, other.affine)
+
+
+@pytest.mark.parametrize(
+    ("size", "shares"),
+    [
+        # the box is even, so its centre lies between two pixels, and each of the 9 places is as likely
+        pytest.param(8, {2: 2 / 9, 3: 2 / 9, 4: 5 / 9}, id="4 of 8"),
+        # the box is odd, so its centre is one of 10 pixels
+        pytest.param(10, {3: 2 / 10, 4: 2 / 10, 5: 6 / 10}, id="5 of 10"),
+        pytest.param(5, {2: 2 / 5, 3: 3 / 5}, id="3 of 5"),
+        pytest.param(6, {2: 2 / 6, 3: 4 / 6}, id="3 of 6"),
+    ],
+)
+def test_how_often_a_hole_is_cut_short_by_the_border(size: int, shares: dict[int, float]) -> None:
+    count = 20_000
+    for axis, shape in ((1, (1, size, 7)), (2, (1, 7, size))):
+        keep = draw("cutout", count, shape, stream("holes", size)).keep
+        assert keep is not None
+        hole = (keep[:, 0] == 0).any(3 - axis)
+        lengths = hole.sum(1)
+        assert {int(n): float((lengths == n).float().mean()) for n in lengths.unique()} == pytest.approx(shares, abs=0.015)
+        covered = hole.float().mean(0)
+        torch.testing.assert_close(covered, covered.flip(0), rtol=0, atol=0.015)  # no side is favoured
+
+
+def test_a_crop_of_an_eighth_is_rounded_to_the_nearest_pixel() -> None:
+    shape = (1, 12, 28)
+    affine = draw("crop", 2000, shape, stream("crop")).affine
+    assert affine is not None
+    right, down = (affine[:, 0, 2] * 28 / 2).round(), (affine[:, 1, 2] * 12 / 2).round()
+    assert set(right.tolist()) == set(map(float, range(-4, 5)))  # 28 / 8 = 3.5
+    assert set(down.tolist()) == set(map(float, range(-2, 3)))  # 12 / 8 = 1.5
+    assert abs(float(torch.corrcoef(torch.stack([right, down]))[0, 1])) < 0.1
+
+
+GOLDEN: dict[str, list[list[float]]] = {
+    "crop": [[1, 0, 0.2, 0, 1, 0], [1, 0, 0, 0, 1, -0.25]],
+    "flip": [[-1, 0, 0, 0, 1, 0], [-1, 0, 0, 0, 1, 0]],
+    "scale": [[1.1305, 0, 0, 0, 1.0228, 0], [1.0160, 0, 0, 0, 0.9413, 0]],
+    "rotate": [[0.9736, -0.2282, 0, 0.2282, 0.9736, 0], [0.9998, -0.0193, 0, 0.0193, 0.9998, 0]],
+    "color": [[0.4538, 0.4365, 1.1290], [0.0861, 1.5801, 1.4534]],
+    "cutout": [[4, 7, 6, 9], [6, 7, 6, 9]],
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_what_a_stream_draws_stays_what_it_was(operation: str) -> None:
+    """Students of one stream see the same augmentations in every version, or a record could not be compared with a later one."""
+    drawn = draw(operation, 2, SHAPE, stream("golden", operation))
+    if drawn.keep is not None:
+        holes = [torch.nonzero(mask == 0) for mask in drawn.keep[:, 0]]
+        found = torch.stack([torch.stack([hole.amin(0), hole.amax(0)], 1).flatten() for hole in holes])  # top, bottom, left, right
+    else:
+        values = drawn.affine if drawn.color is None else drawn.color
+        assert values is not None
+        found = values.flatten(1)
+    torch.testing.assert_close(found.float(), torch.tensor(GOLDEN[operation]).float(), rtol=0, atol=1e-4)
+
+
+def test_which_operation_a_stream_picks_stays_what_it_was() -> None:
+    generator = stream("golden", "pick")
+    picked = ["flip" if draw("color_flip", 1, SHAPE, generator).affine is not None else "color" for _ in range(8)]
+    assert picked == ["flip", "flip", "flip", "color", "color", "flip", "flip", "flip"]
+
+
+def test_half_of_the_samples_are_flipped_and_the_axes_are_scaled_apart() -> None:
+    flip, scale = (draw(name, 8000, SHAPE, stream("law", name)).affine for name in ("flip", "scale"))
+    assert flip is not None
+    assert scale is not None
+    assert float((flip[:, 0, 0] < 0).float().mean()) == pytest.approx(0.5, abs=0.02)
+    assert abs(float(torch.corrcoef(torch.stack([scale[:, 0, 0], scale[:, 1, 1]]))[0, 1])) < 0.05

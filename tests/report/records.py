@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.keys import digest
 from bench.record import Cell, Record
+from bench.report.sections import Section, build_sections
 
 PIXELS_PER_IPC = 640  # digits: 10 classes of 8x8
 
@@ -32,6 +33,7 @@ def make_cell(method: str = "podd", ipc: float = 1.0, seed: int = 0, **changes: 
         "code_hash": "c1",
         "tuned": True,
         "tuning_trials": 12,
+        "sources": ["tuned on val"],
         "outer_steps": 100,
     }
     return Cell(**{**values, **changes})
@@ -46,7 +48,7 @@ def make_record(
     key = digest([*made_of, cell.seed, cell.effort, cell.protocol, cell.network])
     test = accuracy if isinstance(accuracy, list) else [accuracy - 0.01, accuracy + 0.01]
     done = status == "ok"
-    used = (cell.budget["pixels"] or 0) - 4
+    used = cell.budget["pixels"] - 4
     values: dict[str, Any] = {
         "audit": {
             "pixels": used,
@@ -63,11 +65,11 @@ def make_record(
         "scores": {
             "n_test": 400,
             "n_val": 200,
-            "final": {"step": 100, "test": test, "val": [a - 0.02 for a in test]},
-            "checkpoints": [{"step": 100, "test": test, "val": [a - 0.02 for a in test]}],
+            "final": {"step": 100, "test": test, "val": [max(0.0, a - 0.02) for a in test]},
+            "checkpoints": [{"step": 100, "test": test, "val": [max(0.0, a - 0.02) for a in test]}],
             "val_selected": None,
-            "test_best": {"step": 50, "test": [a + 0.03 for a in test]},
-            "final_8bit": {"test": [a - 0.005 for a in test]},
+            "test_best": {"step": 50, "test": [min(1.0, a + 0.03) for a in test]},
+            "final_8bit": {"test": [max(0.0, a - 0.005) for a in test]},
             "lr": None,
             "lr_trials": [],
         },
@@ -93,7 +95,24 @@ def reference(form: str, accuracies: list[float], ipc: float = 1.0, **changes: A
 
 
 def full_data(accuracy: float = 0.97, **changes: Any) -> Record:
-    budget = {"requested": "full", "pixels": None, "ipc": None}
+    budget = {"requested": "full", "pixels": 51200, "ipc": 80.0}
     return make_record(
         accuracy, cell=make_cell("full-data", **{"kind": "full_data", "budget": budget, "tuned": False, **changes}), audit={}
     )
+
+
+def with_tensors(records: list[Record], *hashes: str) -> list[Record]:
+    """Say of each record which bytes its set came to."""
+    for record, found in zip(records, hashes, strict=True):
+        record.distil["files"] = {"tensors.safetensors": {"bytes": 4096, "sha256": found}}
+    return records
+
+
+def only(records: list[Record], **given: Any) -> Section:
+    (section,) = build_sections(records, **given)
+    return section
+
+
+def row_of(records: list[Record], **given: Any) -> Any:
+    (row,) = only(records, **given).everything
+    return row

@@ -6,17 +6,16 @@ import csv
 import io
 
 import pytest
-from report.records import full_data, make_cell, make_record, reference, seeds
+from report.records import full_data, make_cell, make_record, only, reference, seeds, with_tensors
 
 from bench.report.curves import curves_csv, curves_markdown
-from bench.report.ranking import gain_over_random
 from bench.report.sections import build_sections
 
 PROMISED = (
     "dataset, protocol, method, variant, budget_ipc, budget_px, used_px, effective_ipc, status, accuracy, accuracy_lo, accuracy_hi, "
     "accuracy_final, accuracy_test_best, gain_over_random, n_distill, n_students, arch, width, split, n_test, val_accuracy, "
     "accuracy_8bit, px_equiv, presented_examples, outer_steps, tuning_trials, external, image_numbers, label_numbers, other_numbers, "
-    "bytes, distill_seconds, judge_seconds, effort, notes, px_with_labels"
+    "bytes, distill_seconds, judge_seconds, effort, notes, px_with_labels, kind, published, published_source"
 )
 COLUMNS = PROMISED.split(", ")
 
@@ -38,7 +37,7 @@ def test_a_row_holds_what_the_records_hold():
         "n_distill": "3", "n_students": "2", "n_test": "400", "arch": "convnet-d2", "width": "32", "presented_examples": "25600",
         "outer_steps": "100", "tuning_trials": "12", "external": "", "image_numbers": "636", "label_numbers": "100",
         "other_numbers": "0", "bytes": "4096", "distill_seconds": "90", "judge_seconds": "5", "effort": "1", "notes": "",
-        "px_with_labels": "736",
+        "px_with_labels": "736", "kind": "contestant", "published": "", "published_source": "",
     }  # fmt: skip
     assert {name: row[name] for name in expected} == expected
     numbers = {
@@ -52,7 +51,7 @@ def test_a_row_holds_what_the_records_hold():
 def test_accuracies_keep_all_their_digits():
     records = seeds([[1 / 3], [2 / 7]])
     (section,) = build_sections(records)
-    assert float(rows_of(records)[0]["accuracy"]) == section.rows()[0].final.mean
+    assert float(rows_of(records)[0]["accuracy"]) == section.table_rows[0].accuracy
 
 
 def test_what_did_not_run_through_is_there_without_numbers():
@@ -72,16 +71,46 @@ def test_marks_stand_in_the_notes():
     assert row["notes"] == "effort 0.01; single seed; lowres; untuned; a note"
 
 
-def test_a_copy_names_its_original():
-    rows = {row["variant"]: row for row in rows_of(reference("lowres", [0.5, 0.6], aliases=["random[images=tiles]"]))}
-    assert rows["images=tiles"]["notes"] == "same as random[images=lowres]"
-    assert rows["images=tiles"]["accuracy"] == rows["images=lowres"]["accuracy"]
+def test_names_of_one_cell_are_one_row_that_lists_them():
+    (row,) = rows_of(reference("lowres", [0.5, 0.6], aliases=["random[images=tiles]"]))
+    assert row["notes"] == "also random[images=tiles]"
 
 
-def test_the_full_data_is_a_row_without_a_budget():
-    row = rows_of([*seeds([0.5]), full_data(0.97)])[-1]
-    assert (row["method"], row["budget_px"], row["used_px"]) == ("full-data", "", "")
-    assert float(row["accuracy"]) == pytest.approx(0.97)
+def test_the_full_data_is_a_row_without_a_budget_and_kind_says_what_a_row_is():
+    budget = {"requested": "full", "pixels": 51200, "ipc": 80.0}
+    rows = rows_of([*seeds([0.5]), *reference("tiles", [0.3]), full_data(0.97, budget=budget)])
+    assert [row["kind"] for row in rows] == ["contestant", "reference", "full_data"]
+    assert (rows[-1]["method"], rows[-1]["budget_px"], rows[-1]["budget_ipc"], rows[-1]["used_px"]) == ("full-data", "", "", "")
+    assert float(rows[-1]["accuracy"]) == pytest.approx(0.97)
+
+
+def test_a_row_that_lacks_a_seed_is_partial_and_says_how_many_it_has():
+    (row,) = rows_of([*seeds([0.5, 0.6]), make_record(status="oom", reason="out of memory", cell=make_cell(seed=2), log="")])
+    assert (row["status"], row["n_distill"]) == ("partial", "2")
+    assert row["notes"] == "2 of 3 seeds; oom, seed 2 of podd: out of memory"
+
+
+def test_seeds_of_the_same_set_are_one_distillation_without_an_interval():
+    (row,) = rows_of(with_tensors(seeds([0.5, 0.6, 0.7]), "a", "a", "a"))
+    assert (row["n_distill"], row["n_students"], row["accuracy_lo"], row["accuracy_hi"]) == ("1", "6", "", "")
+    assert row["notes"] == "same set for 3 seeds"
+
+
+def test_two_seeds_have_no_interval():
+    (row,) = rows_of(seeds([0.5, 0.6]))
+    assert (row["n_distill"], row["accuracy_lo"], row["accuracy_hi"]) == ("2", "", "")
+
+
+def test_published_numbers_are_fractions_like_ours_with_their_source():
+    records = seeds([0.5])
+    records[0].cell.published = [{"accuracy": 49.1, "spread": 0.6, "source": "table 1"}, {"accuracy": 50, "source": "table 2"}]
+    (row,) = rows_of(records)
+    assert (float(row["published"]), row["published_source"]) == (pytest.approx(0.491), "table 1")
+
+
+def test_full_data_that_are_no_ceiling_say_so():
+    row = rows_of([*seeds([0.8]), full_data(0.6)])[-1]
+    assert row["notes"] == "not a ceiling: podd lies above it"
 
 
 def test_commas_and_quotes_survive():
@@ -99,8 +128,7 @@ def test_the_markdown_lists_each_curve_by_used_pixels():
         ("`random[images=tiles]`", "188"),
         ("`full-data`", "all"),
     ]
-    (section,) = build_sections(records)
-    assert gain_over_random(section, section.at(192)[0]).difference == pytest.approx(0.25)
+    assert only(records).table_rows[0].gain == pytest.approx(0.25)
     assert cells[0][3:5] == ["192", "4"]  # granted, and not used
     assert cells[0][6] == "+25.0"
 

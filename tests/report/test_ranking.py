@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
-from report.records import make_cell, make_record, reference, seeds
+import math
 
-from bench.report.ranking import gain_over_random, standings
-from bench.report.sections import build_sections
+import pytest
+from report.records import make_cell, make_record, only, reference, seeds, with_tensors
+
 from bench.report.statistics import t_half_width
 
 
+def at(records, budget_px=640):
+    """Return label -> row of one column."""
+    return {row.label: row for row in only(records).table_rows if row.budget_px == budget_px}
+
+
 def bold(records):
-    (section,) = build_sections(records)
-    found = standings(section.at(640))
-    return {row.label: found[row.identity] for row in section.at(640) if row.identity in found}
+    return {label: row.standing for label, row in at(records).items() if row.standing}
 
 
 BEST = [0.80, 0.82, 0.84]
@@ -53,7 +56,7 @@ def test_with_two_seeds_nothing_is_bold():
     assert bold([*seeds(BEST[:2]), *seeds([0.5, 0.51], "other")]) == {}
 
 
-@pytest.mark.parametrize("changes", [{"tuned": False}, {"effort": 0.5}, {"effort": 2.0}])
+@pytest.mark.parametrize("changes", [{"tuned": False}, {"sources": []}, {"effort": 0.5}, {"effort": 2.0}])
 def test_untuned_rows_and_other_efforts_are_never_bold(changes):
     assert bold([*seeds([0.90, 0.91, 0.92], "loud", **changes), *seeds(BEST)]) == {"podd": "best"}
 
@@ -79,28 +82,69 @@ def test_a_copy_under_another_name_is_tested_once():
     assert bold([*seeds(BEST), *seeds(behind, "x"), *seeds(behind, "y")]) == {"podd": "best", "x": "tied", "y": "tied"}
 
 
+def test_one_untuned_seed_keeps_a_row_from_being_bold():
+    records = seeds([0.90, 0.91, 0.92], "loud")
+    records[1].cell.tuned = False
+    assert bold([*records, *seeds(BEST)]) == {"podd": "best"}
+
+
+def test_a_row_of_one_set_for_all_seeds_ranks_by_its_one_value():
+    same = with_tensors(seeds([0.90, 0.91, 0.92], "same"), "a", "a", "a")
+    assert bold([*same, *seeds(BEST)]) == {"same": "best"}
+    assert bold([*with_tensors(seeds([0.79, 0.83, 0.82], "same"), "a", "a", "a"), *seeds(BEST)]) == {"podd": "best", "same": "tied"}
+
+
+@pytest.mark.parametrize(
+    ("records", "why"),
+    [
+        (seeds([0.90, 0.91, 0.92], "loud", effort=0.5), "not ranked: effort 0.5"),
+        (seeds([0.90, 0.91, 0.92], "loud", tuned=False), "not ranked: untuned"),
+        (seeds([0.90, 0.91], "loud"), "not ranked: 2 seeds"),
+        (seeds([0.9], "loud", tuned=False), "not ranked: untuned, 1 seed"),
+        ([*seeds([0.90, 0.91], "loud"), make_record(status="oom", cell=make_cell("loud", seed=2))], "not ranked: 2 of 3 seeds"),
+    ],
+)
+def test_a_higher_row_that_takes_no_part_says_why(records, why):
+    found = at([*records, *seeds(BEST)])
+    assert found["loud"].why == why
+    assert found["podd"].why == ""
+
+
+def test_a_higher_row_that_the_test_told_apart_says_so_and_a_lower_one_needs_no_reason():
+    # "steady" is one point behind on every seed; "wild" is far behind, and tied for its spread.
+    found = at([*seeds(BEST), *seeds([0.790, 0.811, 0.829], "steady"), *seeds([0.9, 0.5, 0.7], "wild")])
+    assert {label: row.standing for label, row in found.items()} == {"podd": "best", "steady": "", "wild": "tied"}
+    assert found["steady"].why.startswith("below podd: p = 0.00")
+    assert found["wild"].why == ""
+    assert at([*seeds(BEST), *seeds([0.5, 0.51, 0.53], "far")])["far"].why == ""
+
+
+def test_a_higher_row_with_too_few_seeds_in_common_says_so():
+    shifted = [make_record(x, cell=make_cell("other", seed=seed)) for seed, x in zip((2, 3, 4), BEST, strict=True)]
+    found = at([*seeds([0.81, 0.83, 0.85]), *shifted, *seeds([0.9, 0.5, 0.7], "wild")])
+    assert found["wild"].standing == "tied"
+    assert found["other"].why == "fewer than 3 seeds in common with podd"
+
+
 def test_gain_is_the_difference_of_the_shown_means_with_a_paired_interval():
     ours, tiles = [0.70, 0.75, 0.77], [0.40, 0.42, 0.50]
-    (section,) = build_sections([*seeds(ours), *reference("tiles", tiles), *reference("lowres", [0.1, 0.1, 0.1])])
-    gain = gain_over_random(section, section.contestants()[0].first)
-    assert gain.difference == pytest.approx(sum(ours) / 3 - sum(tiles) / 3)
-    assert gain.half_width == pytest.approx(t_half_width([a - b for a, b in zip(ours, tiles, strict=True)]))
-    assert gain.over == "random[images=tiles]"
+    row = at([*seeds(ours), *reference("tiles", tiles), *reference("lowres", [0.1, 0.1, 0.1])])["podd"]
+    assert row.gain == pytest.approx(sum(ours) / 3 - sum(tiles) / 3)
+    assert row.gain_half == pytest.approx(t_half_width([a - b for a, b in zip(ours, tiles, strict=True)]))
 
 
-def test_gain_over_other_seeds_has_no_interval():
-    (section,) = build_sections([*seeds([0.7, 0.8]), *reference("tiles", [0.4, 0.5, 0.6])])
-    gain = gain_over_random(section, section.contestants()[0].first)
-    assert gain.difference == pytest.approx(0.25)
-    assert gain.half_width is None
+@pytest.mark.parametrize(("ours", "theirs"), [([0.7, 0.8, 0.9], [0.4, 0.5, 0.6, 0.7]), ([0.7, 0.8], [0.4, 0.5])])
+def test_gain_over_other_or_fewer_than_three_seeds_has_no_interval(ours, theirs):
+    row = at([*seeds(ours), *reference("tiles", theirs)])["podd"]
+    assert row.gain == pytest.approx(sum(ours) / len(ours) - sum(theirs) / len(theirs))
+    assert math.isnan(row.gain_half)
 
 
 def test_no_gain_without_a_reference_at_the_same_budget():
-    (section,) = build_sections([*seeds([0.7]), *reference("tiles", [0.4], ipc=0.3)])
-    assert gain_over_random(section, section.contestants()[0].first) is None
+    assert math.isnan(at([*seeds([0.7]), *reference("tiles", [0.4], ipc=0.3)])["podd"].gain)
 
 
 def test_the_strongest_reference_gains_nothing_over_itself():
-    (section,) = build_sections(reference("tiles", [0.4, 0.5], aliases=["random[images=lowres]"]))
-    gains = [gain_over_random(section, row) for row in section.rows()]
-    assert [(gain.difference, gain.half_width) for gain in gains] == [(0.0, None), (0.0, None)]
+    found = at([*reference("tiles", [0.4, 0.5, 0.6]), *reference("lowres", [0.1, 0.1, 0.1])])
+    assert (found["random[images=tiles]"].gain, math.isnan(found["random[images=tiles]"].gain_half)) == (0.0, True)
+    assert found["random[images=lowres]"].gain == pytest.approx(-0.4)

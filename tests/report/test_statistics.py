@@ -9,9 +9,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.report.statistics import holm, paired_p, sampling_error, t_half_width
+from bench.report.statistics import holm, paired_p, sampling_error, t_half_width, t_interval
 
-ACCURACIES = st.lists(st.integers(0, 797).map(lambda hits: hits / 797), min_size=2, max_size=12)
+ACCURACIES = st.lists(st.integers(0, 797).map(lambda hits: hits / 797), min_size=3, max_size=12)
 
 
 @given(ACCURACIES)
@@ -29,9 +29,15 @@ def test_t_interval_of_three_by_hand():
     assert t_half_width([0.5, 0.6, 0.7]) == pytest.approx(4.3027 * 0.1 / math.sqrt(3), rel=1e-4)
 
 
-def test_one_value_has_no_interval():
-    assert t_half_width([0.5]) is None
-    assert t_half_width([]) is None
+@pytest.mark.parametrize("values", [[], [0.5], [0.5, 0.6]])
+def test_fewer_than_three_values_have_no_interval(values):
+    assert math.isnan(t_half_width(values))
+    assert all(math.isnan(bound) for bound in t_interval(values))
+
+
+def test_an_interval_is_cut_to_what_an_accuracy_can_be():
+    assert t_interval([0.5, 0.6, 0.7]) == pytest.approx((0.6 - 0.2484, 0.6 + 0.2484), abs=1e-4)
+    assert t_interval([0.02, 0.5, 0.98]) == (0.0, 1.0)
 
 
 def test_order_of_seeds_does_not_change_a_bit():
@@ -39,7 +45,7 @@ def test_order_of_seeds_does_not_change_a_bit():
     assert t_half_width(values) == t_half_width(values[::-1])
 
 
-@given(st.lists(st.tuples(st.integers(0, 797), st.integers(0, 797)), min_size=2, max_size=12))
+@given(st.lists(st.tuples(st.integers(0, 797), st.integers(0, 797)), min_size=3, max_size=12))
 def test_paired_p_is_scipys(pairs):
     assume(len({a - b for a, b in pairs}) > 1)
     ours, theirs = [a / 797 for a, _ in pairs], [b / 797 for _, b in pairs]
@@ -59,6 +65,13 @@ def test_holm_by_hand():
     assert holm([0.03, 0.01, 0.4, 0.02]) == pytest.approx([0.06, 0.04, 0.4, 0.06])
     assert holm([0.6, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_what_could_not_be_tested_is_no_part_of_the_family():
+    first, none, last = holm([0.03, math.nan, 0.01])
+    assert (first, last) == (0.03, 0.02)
+    assert math.isnan(none)
+    assert math.isnan(paired_p([0.1, 0.2]))
 
 
 def test_sampling_error_by_hand():

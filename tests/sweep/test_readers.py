@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from damage import mutations
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from bench import BenchError
 from bench.sweep import readers as flags
@@ -27,7 +32,7 @@ def test_seeds_are_a_count_or_a_list(value: object, seeds: tuple[int, ...]) -> N
     assert flags.seeds(value, "--seeds") == seeds
 
 
-@pytest.mark.parametrize("value", ["-1", "-1,", "0,-2", "0", "", "x", "1.5", [], "1,,2", True])
+@pytest.mark.parametrize("value", ["-1", "-1,", "0,-2", "0", "", "x", "1.5", [], "1,,2", True, "999999999", "9" * 5000, {}, [[1]]])
 def test_bad_seeds(value: object) -> None:
     with pytest.raises(BenchError, match="--seeds"):
         flags.seeds(value, "--seeds")
@@ -38,7 +43,7 @@ def test_durations(text: str, seconds: float) -> None:
     assert flags.duration(text, "--timeout") == seconds
 
 
-@pytest.mark.parametrize("text", ["0", "-5", "2d", "h", "", "1e3"])
+@pytest.mark.parametrize("text", ["0", "-5", "2d", "h", "", "1e3", "9" * 400, "9999h"])
 def test_bad_durations(text: str) -> None:
     with pytest.raises(BenchError, match="--timeout"):
         flags.duration(text, "--timeout")
@@ -110,3 +115,72 @@ def test_an_unknown_key_is_answered_with_the_closest_one(tmp_path: Path) -> None
 def test_bad_assignments(text: str) -> None:
     with pytest.raises(BenchError, match="--set"):
         parse_set([text])
+
+
+def test_what_would_fill_memory_says_what_to_do() -> None:
+    with pytest.raises(BenchError, match="--seeds asks for 999,999,999 cells; one run has at most 100,000, so ask for less"):
+        flags.seeds("999999999", "--seeds")
+    with pytest.raises(BenchError, match="--jobs needs a whole number from 1 to 1024, found '999999999'"):
+        flags.jobs("999999999", "--jobs")
+    assert flags.seeds("999999999,", "--seeds") == (999_999_999,)  # one seed, and no count
+
+
+#: Every plain value that a YAML file can hold.
+plain_values = st.recursive(
+    st.text(st.characters()) | st.integers() | st.floats() | st.booleans() | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@pytest.mark.parametrize("flag", flags.READERS)
+@given(value=plain_values | st.text(alphabet="0123456789.,e+-px[]='\"hms", max_size=12))
+def test_any_value_of_a_flag_is_read_or_one_sentence(flag: str, value: object) -> None:
+    with suppress(BenchError):
+        flags.READERS[flag](value, flag)
+
+
+@given(st.lists(st.text(st.characters()) | st.text(alphabet="ab.=[]1'\"! ", max_size=12), max_size=3))
+def test_any_assignment_is_read_or_one_sentence(assignments: list[str]) -> None:
+    with suppress(BenchError):
+        parse_set(assignments)
+
+
+RUN = {
+    "methods": ["podd[order=identity]", "rat_bptt"],
+    "datasets": ["digits"],
+    "budgets": ["0.5", "9180px"],
+    "seeds": [0, 1],
+    "students": 2,
+    "effort": 0.5,
+    "timeout": 90.0,
+    "set": {"podd": {"window": 20, "outer_lr": 0.01}},
+    "offline": True,
+    "data-root": "/tmp",
+}
+
+
+@given(config=mutations(RUN))
+def test_a_damaged_run_file_is_read_or_one_sentence(config: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = write(tmp_path_factory.getbasetemp() / "damaged.yaml", config)
+    with suppress(BenchError):
+        again = write(tmp_path_factory.getbasetemp() / "again.yaml", config_text(merge({}, file)))
+        assert merge({}, again) == merge({}, file)
+
+
+@given(content=st.binary(max_size=60))
+@example(content=b"\xff\xfe")
+@example(content=b"seeds: \x00")
+def test_bytes_are_read_or_one_sentence(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = tmp_path_factory.getbasetemp() / "noise.yaml"
+    file.write_bytes(content)
+    with suppress(BenchError):
+        merge({}, file)
+
+
+def test_a_config_that_is_no_file_is_one_sentence(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reasons = {tmp_path / "pipe": "not a regular file", tmp_path: "Is a directory", Path("/dev/zero"): "not a regular file"}
+    for file, reason in reasons.items():
+        with pytest.raises(BenchError, match=f"config file '{file}' cannot be read: .*{reason}"):
+            merge({}, file)

@@ -33,8 +33,9 @@ def test_a_sweep_leaves_what_it_promises_and_a_second_one_only_reports(sweep: Sw
         assert record.environment["threads"] == 1
         assert record.environment["plugins"] == ["toy.py"]
         assert (first.store.out / record.log).is_file()
-        assert [(first.store.out / picture).is_file() for picture in record.pictures] == [True]
+        assert [(first.store.out / picture).is_file() for picture in record.pictures] == [True, True]
         assert not (first.store.set_folder(record.distil_key) / "checkpoint.safetensors").exists()
+    assert [file.read_text() for file in (first.store.out / "runs").iterdir()] == [(first.store.out / "run.yaml").read_text()]
     names = {path.name for path in first.store.out.iterdir()}
     assert {"leaderboard.md", "accuracy_vs_pixels.md", "accuracy_vs_pixels.csv", "plots", "run.yaml"} <= names
     before = {path: path.read_bytes() for path in first.store.out.rglob("*") if path.is_file()}
@@ -120,9 +121,12 @@ def test_a_changed_constant_is_stale_and_a_changed_comment_is_not(sweep: Sweep, 
     stale = sweep(plugin=plugin)
     assert "1 stale" in stale.out
     assert stale.record == first
+    leaderboard = stale.store.out / "leaderboard.md"
+    assert "(stale)" in leaderboard.read_text()
     again = sweep("--rerun", "stale", plugin=plugin)
     assert again.record.key == first.key
     assert again.record.cell.code_hash != first.cell.code_hash
+    assert "(stale)" not in leaderboard.read_text()
     assert "stale" not in sweep(plugin=plugin).out
 
 

@@ -1,4 +1,4 @@
-"""Two runners on one out folder: a set is made once, and both end well."""
+"""Two runners on one out folder: a set is made and judged once, and both end well."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.mark.slow
-def test_two_runners_make_a_set_once(start: Start, tmp_path: Path) -> None:
+def test_two_runners_make_and_judge_a_set_once(start: Start, tmp_path: Path) -> None:
     note = tmp_path / "note"
     flags = ("--methods", f"toy_mean[note={note},pause=2]", "--jobs", "1")  # eight seconds, in which both get to their cell
     runners = [start(*flags), start(*flags)]
@@ -25,3 +25,6 @@ def test_two_runners_make_a_set_once(start: Start, tmp_path: Path) -> None:
     (record,) = Store(tmp_path / "out").read_all()[0].values()
     assert record.status == "ok"
     assert record.distil["seconds"] > 8
+    log = (tmp_path / "out" / record.log).read_text()
+    assert log.count("--- judge") == 2
+    assert log.count("another runner has judged this cell meanwhile") == 1

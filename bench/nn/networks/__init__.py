@@ -6,6 +6,7 @@ import pkgutil
 from importlib import import_module
 
 from .build import build_network as build_network
+from .build import check_network_name as check_network_name
 from .build import default_network as default_network
 from .convnet import ConvNet as ConvNet
 from .cost import flops_per_image as flops_per_image

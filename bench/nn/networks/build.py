@@ -47,7 +47,14 @@ def network_family(pattern: str, names: str) -> Callable[[Builder], Builder]:
 
 
 def default_network(spec: Spec) -> str:
-    """Return the network of a data set: ConvNet-2 w32 below 16 pixels, ConvNet-3 w128 above (DESIGN 9)."""
+    """Return the network of a data set: ConvNet-2 w32 below 16 pixels, ConvNet-3 w128 above (DESIGN 9).
+
+    Example:
+        >>> from bench import Spec
+        >>> from bench.nn.networks import default_network
+        >>> default_network(Spec("toy", 2, (1, 8, 8), ("one", "other")))
+        'convnet-d2-w32'
+    """
     if min(spec.height, spec.width) < 16:
         return "convnet-d2-w32"
     return "convnet-d3-w128"
@@ -57,11 +64,31 @@ def build_network(name: str, spec: Spec) -> nn.Module:
     """Build a network by name (``convnet-d3-w128``) for a data set, without drawing any random number.
 
     Raises:
-        BenchError: the name is not one the suite knows.
+        BenchError: the name is not one the suite knows, or the images of the data set are too small for it.
+
+    Example:
+        >>> import torch
+        >>> from bench import Spec
+        >>> from bench.nn.networks import build_network, forward, initial_parameters
+        >>> spec = Spec("toy", 2, (1, 8, 8), ("one", "other"))
+        >>> network = build_network("convnet-d2-w32", spec)
+        >>> parameters = initial_parameters(network, torch.Generator().manual_seed(0))
+        >>> forward(network, parameters, torch.rand(5, 1, 8, 8)).shape
+        torch.Size([5, 2])
+    """
+    family, match = check_network_name(name)
+    with torch.device("meta"):
+        return family.builder(match, spec)
+
+
+def check_network_name(name: str) -> tuple[Family, re.Match[str]]:
+    """Return the family that answers to a name, and the match of its pattern.
+
+    Raises:
+        BenchError: none does.
     """
     for pattern, family in FAMILIES.items():
         if (match := pattern.fullmatch(name)) is not None:
-            with torch.device("meta"):
-                return family.builder(match, spec)
+            return family, match
     known = " or ".join(family.names for family in FAMILIES.values())
     raise BenchError(f"unknown network '{name}'; networks are called {known}")

@@ -9,7 +9,15 @@ from ...data import Spec
 
 
 def flops_per_image(network: nn.Module, spec: Spec) -> int:
-    """Count multiply-adds of convolutions and linear layers, times two, of one forward pass of one image."""
+    """Count multiply-adds of convolutions and linear layers, times two, of one forward pass of one image.
+
+    Example:
+        >>> from bench import Spec
+        >>> from bench.nn.networks import build_network, flops_per_image
+        >>> spec = Spec("toy", 2, (1, 8, 8), ("one", "other"))
+        >>> flops_per_image(build_network("convnet-d2-w32", spec), spec) > 0
+        True
+    """
     counted = 0
 
     def count(layer: nn.Module, _: object, output: Tensor) -> None:

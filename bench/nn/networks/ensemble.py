@@ -49,6 +49,15 @@ def shared_forward(network: nn.Module, stacked: Parameters, images: Tensor) -> T
     """Run K students on the same images: stacked parameters (K, ...), images (n, c, h, w) -> (K, n, classes) logits.
 
     They are one grouped network where ``ensemble_mode`` says so, else they run one after another.
+
+    Example:
+        >>> import torch
+        >>> from bench import Spec
+        >>> from bench.nn.networks import build_network, initial_parameters, shared_forward, stack
+        >>> network = build_network("convnet-d2-w32", Spec("toy", 2, (1, 8, 8), ("one", "other")))
+        >>> pool = stack([initial_parameters(network, torch.Generator().manual_seed(seed)) for seed in range(3)])
+        >>> shared_forward(network, pool, torch.rand(5, 1, 8, 8)).shape
+        torch.Size([3, 5, 2])
     """
     students = len(next(iter(stacked.values())))
     if students > 1 and ensemble_mode(network) == "grouped":

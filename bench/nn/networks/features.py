@@ -12,6 +12,15 @@ def features(network: nn.Module, parameters: Parameters, images: Tensor) -> Tens
 
     Raises:
         TypeError: the network does not call its last layer ``head``.
+
+    Example:
+        >>> import torch
+        >>> from bench import Spec
+        >>> from bench.nn.networks import build_network, features, initial_parameters
+        >>> network = build_network("convnet-d2-w32", Spec("toy", 2, (1, 8, 8), ("one", "other")))
+        >>> parameters = initial_parameters(network, torch.Generator().manual_seed(0))
+        >>> features(network, parameters, torch.rand(5, 1, 8, 8)).shape
+        torch.Size([5, 128])
     """
     head = getattr(network, "head", None)
     if not isinstance(head, nn.Module):

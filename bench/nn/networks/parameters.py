@@ -20,6 +20,15 @@ def initial_parameters(network: nn.Module, generator: torch.Generator, device: t
         network: built by ``build_network``; of its layers only Conv2d, Linear and GroupNorm may hold parameters.
         generator: the only source of randomness, a CPU generator.
         device: where the parameters are put.
+
+    Example:
+        >>> import torch
+        >>> from bench import Spec
+        >>> from bench.nn.networks import build_network, initial_parameters
+        >>> network = build_network("convnet-d2-w32", Spec("toy", 2, (1, 8, 8), ("one", "other")))
+        >>> one, other = (initial_parameters(network, torch.Generator().manual_seed(0)) for _ in range(2))
+        >>> all(torch.equal(one[key], other[key]) for key in one)
+        True
     """
     drawn: Parameters = {}
     for prefix, layer in network.named_modules():
@@ -41,10 +50,28 @@ def initial_parameters(network: nn.Module, generator: torch.Generator, device: t
 
 
 def forward(network: nn.Module, parameters: Parameters, images: Tensor) -> Tensor:
-    """Run ``network`` with the given parameters: (n, c, h, w) -> (n, classes) logits."""
+    """Run ``network`` with the given parameters: (n, c, h, w) -> (n, classes) logits.
+
+    Example:
+        >>> import torch
+        >>> from bench import Spec
+        >>> from bench.nn.networks import build_network, forward, initial_parameters
+        >>> network = build_network("convnet-d2-w32", Spec("toy", 2, (1, 8, 8), ("one", "other")))
+        >>> student = initial_parameters(network, torch.Generator().manual_seed(0))
+        >>> images = torch.rand(5, 1, 8, 8, requires_grad=True)
+        >>> torch.autograd.grad(forward(network, student, images).sum(), images)[0].shape
+        torch.Size([5, 1, 8, 8])
+    """
     return functional_call(network, parameters, (images,))  # type: ignore[no-any-return]
 
 
 def stack(students: list[Parameters]) -> Parameters:
-    """Stack the parameters of K students along a new first dimension."""
+    """Stack the parameters of K students along a new first dimension.
+
+    Example:
+        >>> import torch
+        >>> from bench.nn.networks import stack
+        >>> stack([{"weight": torch.zeros(3)}, {"weight": torch.ones(3)}])["weight"].shape
+        torch.Size([2, 3])
+    """
     return {key: torch.stack([student[key] for student in students]) for key in students[0]}

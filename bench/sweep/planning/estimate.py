@@ -166,7 +166,7 @@ def full_data_flops(dataset: Dataset, protocol: Protocol) -> float:
 def judge_flops(dataset: Dataset, protocol: Protocol, network_name: str, presented: int) -> float:
     """Count the arithmetic of judging one set: training students twice (plain and after 8 bits), and scoring them.
 
-    The test split stays closed while a run is planned; it is taken to be a fifth of the training images.
+    The test split is not opened for an estimate; it is taken to be a fifth of the training images.
     """
     network = build_network(network_name or default_network(dataset.spec), dataset.spec)
     val, test = len(dataset.val or ()), len(dataset.train) // 5

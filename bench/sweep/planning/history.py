@@ -51,7 +51,18 @@ def attach(plan: Plan, store: Store, records: Mapping[str, Record], rerun: Seque
             changed.append(record)
         absorb(planned.cell, record.cell)  # a cell that runs again keeps all its names
         stands = record.status in _LASTING if planned.state == "pending" else record.status == "ok"
+        # What went wrong may have gone wrong because of the damage, and the set is made again anyway.
+        stands = stands and not (record.status in ("failed", "rejected") and store.set_damage(planned.distil_key))
         anew = planned.redistil or (planned.stale and "stale" in rerun)
         if stands and not anew and record.status not in rerun:
             planned.state, planned.reason = "cached", record.reason or _how(record.cell, planned.cell)
     return changed
+
+
+def damaged_sets(plan: Plan, store: Store) -> list[str]:
+    """Return a warning for every set of a plan that is on disk and no longer what was made."""
+    found = {}
+    for key in sorted({planned.distil_key for planned in plan.cells if planned.distil_key}):
+        if damage := store.set_damage(key):
+            found[key] = f"set {store.set_folder(key)} is damaged ({damage}); it is not used, and made again where a cell needs it"
+    return list(found.values())

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from ...method import Method
 from ...registry import METHODS
-from .requests import MethodRequest
+from .requests import MethodRequest, write_value
 
 
 def with_overrides(request: MethodRequest, overrides: Mapping[str, Mapping[str, Any]]) -> MethodRequest:
@@ -18,7 +17,7 @@ def with_overrides(request: MethodRequest, overrides: Mapping[str, Mapping[str, 
     added = {key: value for key, value in added.items() if key not in request.fields}
     if not added:
         return request
-    shown = [f"{key}={_typed(value)}" for key, value in sorted(added.items())]
+    shown = [f"{key}={write_value(value)}" for key, value in sorted(added.items())]
     return MethodRequest(request.name, ",".join(filter(None, [request.variant, *shown])), {**request.fields, **added})
 
 
@@ -34,11 +33,3 @@ def fitting(method: type[Method], fields: Mapping[str, Any], overrides: Mapping[
     open_ones = {key: value for key, value in overrides.items() if method.aliases.get(key, key) not in taken}
     legal = method.legal({**axes_of(method, open_ones), **axes_of(method, fields)})
     return {key: value for key, value in open_ones.items() if method.aliases.get(key, key) in legal}
-
-
-def _typed(value: Any) -> str:
-    """Return a value as it is typed in brackets; a list is wrapped in another one, which a grid would otherwise unpack."""
-    if isinstance(value, str):
-        return value
-    text = json.dumps(value, separators=(",", ":"))
-    return f"[{text}]" if isinstance(value, list) else text

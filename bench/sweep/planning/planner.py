@@ -9,27 +9,31 @@ from pathlib import Path
 from typing import Any, cast
 
 from ...budget import Budget, BudgetRequest
-from ...data import DataOptions, Dataset, SplitName, default_data_root, load_dataset
-from ...errors import BenchError, unknown_name
+from ...data import DataOptions, Dataset, SplitName, default_data_root
+from ...errors import BenchError
 from ...judge.evaluate import network_name
 from ...judge.protocol import Protocol, get_protocol
 from ...keys import digest, plain
+from ...loading import check_test, find_dataset, load_dataset
 from ...method import Method, PlanContext, Refusal, Resolution, scaled_steps
 from ...prerequisite import Need
 from ...prerequisite_store import PrerequisiteStore, ensure, resolve
-from ...recipes import ResolvedRecipe, Rule, check_fields, load_rules, resolve_recipe
+from ...recipes import ResolvedRecipe, Rule, check_built, check_fields, check_parts, load_rules, resolve_recipe
 from ...record import SCHEMA, Cell, Kind
-from ...registry import DATASETS, METHODS, UNAVAILABLE
+from ...registry import METHODS, require
 from ..settings import RunSettings
 from .cell_keys import distil_key
 from .codehash import code_hash
 from .overrides import axes_of, fitting, with_overrides
 from .plan import Plan, PlannedCell
-from .requests import MethodRequest, parse_requests
+from .requests import MethodRequest, bounded, parse_requests
 from .same_cell import merge
 
 FULL_DATA = "full-data"
 _NO_FULL_DATA = "no full-data line at effort {:g}: it is trained in full or not at all; run with --effort 1 to have it"
+
+#: A budget may be this many times the training images: beyond, forms of a slip of the finger would take for ever to plan.
+_MOST_COPIES = 10
 
 
 @dataclass(frozen=True)
@@ -78,13 +82,11 @@ class Planner:
             BenchError: a name, field or budget is wrong, a data set is not there, or no cell could ever run.
         """
         protocol, contestants = self.check()
-        root = Path(self.settings.data_root) if self.settings.data_root else default_data_root()
-        options = DataOptions(root, download=self.download and not self.settings.offline)
+        options = DataOptions(self._root(), download=self.download and not self.settings.offline)
         planned: dict[str, PlannedCell] = {}
-        datasets = {}
-        for name in self.settings.datasets:
-            dataset = load_dataset(name, cast(SplitName, self.settings.split), options)
-            datasets[name] = dataset
+        # All are opened before any is planned, which may build what a method has to look into.
+        datasets = {name: self._open(name, options) for name in self.settings.datasets}
+        for dataset in datasets.values():
             for cell in self._cells_of(dataset, contestants, protocol):
                 cell.cell.unofficial = not dataset.official
                 merge(planned, cell)
@@ -105,8 +107,19 @@ class Planner:
         protocol = self._protocol()
         contestants = self._contestants()
         for name in self.settings.datasets:
-            require(DATASETS, name)
+            find_dataset(name, self._root())
+        rows = len(contestants) + sum(1 for _ in self._references())
+        bounded(rows * len(self.settings.datasets) * len(self.settings.budgets) * len(self.settings.seeds), "this run")
         return protocol, contestants
+
+    def _root(self) -> Path:
+        return Path(self.settings.data_root) if self.settings.data_root else default_data_root()
+
+    def _open(self, name: str, options: DataOptions) -> Dataset:
+        """Open a data set, and see that its test split can be used, too."""
+        dataset = load_dataset(name, cast(SplitName, self.settings.split), options)
+        check_test(dataset)
+        return dataset
 
     def _protocol(self) -> Protocol:
         """Return how sets are judged: ``--network`` sets the students' network for every row of the run."""
@@ -130,6 +143,7 @@ class Planner:
         """Check that every field of ``--set`` or ``--config`` fits some row of its method; the others go without it."""
         rows = [s.fields for s in requests if s.name == method.name]
         rows += [] if self.settings.no_reference else [dict(form) for form in method.reference_forms]
+        check_parts(method, values, f"set '{method.name}'")
         for key, value in values.items():
             suited = [fields for fields in rows if key in fitting(method, fields, {key: value})]
             check_fields(method, {key: value}, f"set '{method.name}'", axes_of(method, (suited or rows or [{}])[0]))
@@ -144,14 +158,14 @@ class Planner:
 
     def _cells_of(self, dataset: Dataset, contestants: Sequence[MethodRequest], protocol: Protocol) -> Iterator[PlannedCell]:
         data_hash = dataset.fingerprint()
-        spec = dataset.spec
+        spec, counts = dataset.spec, dataset.class_counts()
         wanted = [("contestant", s) for s in contestants] + [("reference", s) for s in self._references()]
-        for text in self.settings.budgets:
-            budget = BudgetRequest.parse(text).resolve(spec.classes, spec.height, spec.width)
+        for budget in [granted(text, dataset) for text in self.settings.budgets]:
             for kind, request in wanted:
                 for seed in self.settings.seeds:
                     looked_into: list[Need] = []
-                    context = PlanContext(spec, budget, seed, find=partial(self._find, dataset, data_hash, looked_into))
+                    find = partial(self._find, dataset, data_hash, looked_into)
+                    context = PlanContext(spec, budget, seed, find, class_counts=counts)
                     choice = self._choose(cast(Kind, kind), request, context)
                     yield self._planned(choice, context, data_hash, protocol, looked_into)
         if self._wants_full_data():
@@ -201,8 +215,9 @@ class Planner:
         rules = self._rules[method_class]
         recipe = resolve_recipe(method_class, context.spec.name, _asked_ipc(context.budget), *layers, chosen=parts, rules=rules)
         tried = _Choice(kind, request, recipe, build(method_class, recipe.values, request.label))
+        check_built(tried.method, f"method '{request.label}'")
         try:
-            planned = _answer(tried.method, context)
+            planned = checked_answer(tried.method, context)
         except BenchError:
             raise  # the input is wrong, and no other part would make it right
         except (Exception, SystemExit) as error:
@@ -249,6 +264,7 @@ class Planner:
             tuned=choice.recipe.tuned,
             tuning_trials=choice.recipe.trials,
             sources=list(choice.recipe.sources),
+            published=list(choice.recipe.published),
             reference=method.reference,
             outer_steps=scaled_steps(resolution.outer_steps, effort),
             prerequisites=[
@@ -300,6 +316,22 @@ class Planner:
         return self._hashes[parts]
 
 
+def granted(text: str, dataset: Dataset) -> Budget:
+    """Turn a budget into whole pixels of a data set.
+
+    Raises:
+        BenchError: it gives no pixel, or far more than the data set has.
+    """
+    spec = dataset.spec
+    budget = BudgetRequest.parse(text).resolve(spec.classes, spec.height, spec.width)
+    if budget.images > _MOST_COPIES * len(dataset.train):
+        raise BenchError(
+            f"budget '{text}' on {spec.name} is {budget.images:,} images, more than {_MOST_COPIES} times "
+            f"its {len(dataset.train):,} training images; ask for less"
+        )
+    return budget
+
+
 def build(method_class: type[Method], values: Mapping[str, Any], label: str) -> Method:
     """Build a method from checked hyper-parameters.
 
@@ -318,7 +350,7 @@ def _asked_ipc(budget: Budget) -> float:
     return budget.ipc if asked is None else float(asked)
 
 
-def _answer(method: Method, context: PlanContext) -> Resolution | Refusal:
+def checked_answer(method: Method, context: PlanContext) -> Resolution | Refusal:
     """Ask a method once, and take nothing from it that a record could not hold.
 
     Raises:
@@ -334,20 +366,6 @@ def _answer(method: Method, context: PlanContext) -> Resolution | Refusal:
         raise TypeError(f"outer_steps is {answer.outer_steps!r}; it must be a whole number of at least 0")
     plain({"plan": dict(answer.plan), "fields": answer.method.values(), "identity": answer.method.identity()})
     return answer
-
-
-def require(registry: Any, name: str) -> Any:
-    """Return what is registered under ``name``.
-
-    Raises:
-        BenchError: nothing is; says why if a plugin of that name did not import.
-    """
-    if name in registry:
-        return registry[name]
-    for module, reason in UNAVAILABLE.items():
-        if name == module.rpartition(".")[2] or f"(entry point {name})" in module:
-            raise BenchError(f"{registry.kind} '{name}' is not available: its plugin {module} does not import ({reason})")
-    raise unknown_name(registry.kind, name, list(registry))
 
 
 def require_known(methods: Sequence[str]) -> None:

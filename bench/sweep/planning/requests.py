@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...errors import BenchError
-from ...recipes import read_yaml
+from ...errors import BenchError, cut, shorten
+from ...yaml_text import read_yaml
 
+#: Cells of one run. More take minutes to plan and fill memory; several runs into one folder share everything.
+MOST_CELLS = 100_000
+
+#: A quoted text counts as one letter; like in YAML, quotes open where a value begins, and an apostrophe is an apostrophe.
+_LETTER = re.compile(r"""(?<![^\s,\[({=:])(?:'(?:[^']|'')*'|"(?:[^"\\]|\\.)*")|.""", re.DOTALL)
 _SELECTION = re.compile(r"(?P<name>[^\[\]=\s]+)(\[(?P<fields>.*)\])?", re.DOTALL)
 
 
@@ -35,7 +42,7 @@ class MethodRequest:
 
 
 def split_list(text: str, what: str) -> tuple[str, ...]:
-    """Split at the commas outside brackets.
+    """Split at the commas outside brackets and quotes.
 
     Args:
         text: e.g. ``"podd[order=random,labels=fixed],rat_bptt"``.
@@ -45,8 +52,8 @@ def split_list(text: str, what: str) -> tuple[str, ...]:
         BenchError: brackets do not match, or there is nothing between two commas.
     """
     parts, depth = [""], 0
-    for letter in text:
-        depth += (letter == "[") - (letter == "]")
+    for letter in _LETTER.findall(text):
+        depth += (letter in "[({") - (letter in "])}")
         if depth < 0:
             break
         if letter == "," and depth == 0:
@@ -54,10 +61,10 @@ def split_list(text: str, what: str) -> tuple[str, ...]:
         else:
             parts[-1] += letter
     if depth:
-        raise BenchError(f"{what} '{text}' has a bracket too many or too few; write it like name[field=value],name")
+        raise BenchError(f"{what} {shorten(text)} has a bracket too many or too few; write it like name[field=value],name")
     parts = [part.strip() for part in parts]
     if not all(parts):
-        raise BenchError(f"{what} '{text}' has nothing between two commas; write it like a,b,c")
+        raise BenchError(f"{what} {shorten(text)} has nothing between two commas; write it like a,b,c")
     return tuple(parts)
 
 
@@ -65,28 +72,42 @@ def parse_requests(items: tuple[str, ...]) -> tuple[MethodRequest, ...]:
     """Turn ``("podd[window=[10,20]]", "rat_bptt")`` into one request per point of every grid, without repetitions.
 
     Raises:
-        BenchError: an item is not of the form ``name`` or ``name[field=value,...]``.
+        BenchError: an item is not of the form ``name`` or ``name[field=value,...]``, or its grids have too many points.
     """
     found: dict[str, MethodRequest] = {}
     for item in items:
         for request in _parse_item(item):
             found.setdefault(request.label, request)
+        bounded(len(found), "--methods")
     return tuple(found.values())
+
+
+def bounded(count: int, what: str) -> None:
+    """Refuse what asks for more cells than one run may have, before anything is made of them.
+
+    Raises:
+        BenchError: says what to do.
+    """
+    if count > MOST_CELLS:
+        raise BenchError(
+            f"{what} asks for {count:,} cells; one run has at most {MOST_CELLS:,}, so ask for less, and for the rest in another"
+        )
 
 
 def _parse_item(item: str) -> Iterator[MethodRequest]:
     match = _SELECTION.fullmatch(item)
     if match is None:
-        raise BenchError(f"method '{item}' is neither a name nor name[field=value,...]; write it like name[field=value]")
+        raise BenchError(f"method {shorten(item)} is neither a name nor name[field=value,...]; write it like name[field=value]")
     if not (match["fields"] or "").strip():
         yield MethodRequest(match["name"])
         return
     axes = []
-    for assignment in split_list(match["fields"], f"method '{match['name']}':"):
-        key, text = split_assignment(assignment, f"method '{item}'")
-        axes.append([(key, *option) for option in _options(text, f"{match['name']}[{assignment}]")])
+    for assignment in split_list(match["fields"], f"method '{cut(match['name'])}':"):
+        key, text = split_assignment(assignment, f"method {shorten(item)}")
+        axes.append([(key, *option) for option in _options(text, cut(f"{match['name']}[{assignment}]"))])
+    bounded(math.prod(map(len, axes)), f"method {shorten(item)}")
     if len({axis[0][0] for axis in axes}) < len(axes):
-        raise BenchError(f"method '{item}' sets a field twice; set each once, or give a grid like window=[10,20]")
+        raise BenchError(f"method {shorten(item)} sets a field twice; set each once, or give a grid like window=[10,20]")
     for point in itertools.product(*axes):
         variant = ",".join(f"{key}={shown}" for key, shown, _ in point)
         yield MethodRequest(match["name"], variant, {key: value for key, _, value in point})
@@ -100,7 +121,7 @@ def split_assignment(text: str, where: str) -> tuple[str, str]:
     """
     key, equals, value = (part.strip() for part in text.partition("="))
     if not (key and equals and value):
-        raise BenchError(f"{where}: '{text}' is not of the form field=value")
+        raise BenchError(f"{where}: {shorten(text)} is not of the form field=value")
     return key, value
 
 
@@ -109,12 +130,31 @@ def read_value(text: str, where: str) -> Any:
     return read_yaml(text, where)
 
 
+def write_value(value: Any) -> str:
+    """Return a value as it is typed in brackets, so that ``read_value`` gives it back and no grid comes of it."""
+    if isinstance(value, str) and _is_typed_bare(value):
+        return value
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return f"[{text}]" if isinstance(value, (list, tuple)) else text
+
+
+def _is_typed_bare(text: str) -> bool:
+    """Tell whether a text means itself in brackets, without quotes."""
+    try:
+        return not set("'\"") & set(text) and [r.fields for r in _parse_item(f"name[field={text}]")] == [{"field": text}]
+    except BenchError:
+        return False
+
+
 def _options(text: str, where: str) -> list[tuple[str, Any]]:
-    """Return (text, value) of every point of a grid; a plain value is a grid of one, a list value is ``[[8,8]]``."""
+    """Return (text, value) of every point of a grid; a plain value is a grid of one.
+
+    A list that is a value is a grid of one list, ``[[8,8]]``, and is shown like that.
+    """
     value = read_value(text, where)
     if not isinstance(value, list):
         return [(text, value)]
     if not value:
         raise BenchError(f"{where} is an empty grid; give it at least one value, like [10,20]")
-    inner = split_list(text.strip()[1:-1], where)
-    return list(zip(inner, value, strict=True))
+    points = [(point, read_value(point, where)) for point in split_list(text.strip()[1:-1], where)]
+    return [(f"[{point}]" if isinstance(found, list) else point, found) for point, found in points]

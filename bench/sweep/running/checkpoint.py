@@ -8,13 +8,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import with_config
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from typing_extensions import TypedDict
 
-from ...files import replacing
+from ...files import regular, replacing
+from ...schema import STRICT, Amount, Count, Schema
 
 _EVERY = 30.0  # seconds
+
+
+@with_config(STRICT)
+class About(TypedDict):
+    """What a checkpoint file says beside its tensors."""
+
+    code_hash: str
+    seconds: Amount
+    calls: Count
+
+
+_ABOUT: Schema[About] = Schema(About)
 
 
 @dataclass
@@ -38,14 +53,14 @@ class CheckpointFile:
     def load(self) -> dict[str, Tensor] | None:
         """Return the tensors of the last checkpoint, or ``None`` if there is none of this code."""
         try:
-            with safe_open(self.file, framework="pt") as stored:
-                about = json.loads((stored.metadata() or {})["ddbench"])
+            with safe_open(regular(self.file), framework="pt") as stored:
+                about = _ABOUT.read((stored.metadata() or {})["ddbench"])
                 if about["code_hash"] != self.code_hash:
                     return None
                 tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 - not a dictionary
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError):
+        except (OSError, SafetensorError, ValueError, LookupError, RuntimeError):
             return None
-        self.seconds_before, self.calls_before = float(about["seconds"]), int(about["calls"])
+        self.seconds_before, self.calls_before = about["seconds"], about["calls"]
         return tensors
 
     def offer(self, state: Callable[[], Mapping[str, Tensor]], calls: int) -> None:
@@ -58,7 +73,7 @@ class CheckpointFile:
         now = time.monotonic()
         if now - self._written < _EVERY:
             return
-        about = {"code_hash": self.code_hash, "seconds": self.seconds_before + now - self._started, "calls": self.calls_before + calls}
+        about = About(code_hash=self.code_hash, seconds=self.seconds_before + now - self._started, calls=self.calls_before + calls)
         tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state().items()}
         with replacing(self.file) as scratch:
             # All in one metadata key, because the order of several is not fixed.

@@ -13,15 +13,15 @@ from typing import Any, cast
 from ...data import SplitName
 from ...distilled import DistilledSet
 from ...errors import RejectedSet
-from ...files import write_text
 from ...guard import guarded
 from ...judge import Validator
-from ...keys import plain, readable_json
+from ...keys import plain
 from ...method import Task
 from ...nn.spaces import open_space
 from ...prerequisite import Need
 from ...prerequisite_store import PrerequisiteStore, opener
 from ...registry import METHODS
+from ..store import CHECKPOINT, Store
 from .checkpoint import CheckpointFile
 from .environment import peak_memory_mb
 from .opening import Opened, device_name, open_cell
@@ -50,8 +50,10 @@ def distil_stage(payload: Payload, report: Report) -> dict[str, Any]:
 def _distil(payload: Payload, opened: Opened, report: Report) -> dict[str, Any]:
     started = time.monotonic()
     cell, store = opened.cell, opened.store
-    folder = store.set_folder(payload.distil_key)
-    checkpoint = CheckpointFile(folder / "checkpoint.safetensors", cell.code_hash)
+    if damage := store.set_damage(payload.distil_key):
+        sys.stdout.write(f"warning: the set {payload.distil_key} is damaged ({damage}); it is made again\n")
+    folder = store.make_room(payload.distil_key)
+    checkpoint = CheckpointFile(folder / CHECKPOINT, cell.code_hash)
     if payload.redistil:
         checkpoint.discard()
     resume_from = checkpoint.load()
@@ -89,7 +91,7 @@ def _distil(payload: Payload, opened: Opened, report: Report) -> dict[str, Any]:
     finally:
         if validator is not None:
             validator.close()
-    _save(distilled, folder)
+    _save(distilled, store, payload.distil_key)
     info = {
         "seconds": round(checkpoint.seconds_before + time.monotonic() - started, 3),
         "outer_steps": cell.outer_steps,
@@ -101,7 +103,7 @@ def _distil(payload: Payload, opened: Opened, report: Report) -> dict[str, Any]:
         "prerequisites": _costs(opened, find),
         "environment": payload.environment,
     }
-    write_text(folder / "distil.json", readable_json(info))
+    store.finish_set(payload.distil_key, info)
     checkpoint.discard()
     return {"seconds": round(time.monotonic() - started, 3)}
 
@@ -114,7 +116,7 @@ def _needs(opened: Opened) -> tuple[Need, ...]:
 def _costs(opened: Opened, find: Callable[[Need], Path]) -> list[dict[str, Any]]:
     """Return name, key and building time of every prerequisite of a cell; several cells may share one."""
     built = PrerequisiteStore(opened.store.prerequisites)
-    seconds = [built.manifest(find(need)).get("seconds", 0.0) for need in _needs(opened)]
+    seconds = [built.manifest(find(need))["seconds"] for need in _needs(opened)]
     return [{"name": p["name"], "key": p["key"], "seconds": s} for p, s in zip(opened.cell.prerequisites, seconds, strict=True)]
 
 
@@ -138,15 +140,14 @@ def _reject_violations(violations: list[str]) -> None:
         raise RejectedSet(f"while it distilled, the method {violations[0]}, which is closed to it")
 
 
-def _save(distilled: object, folder: Path) -> None:
+def _save(distilled: object, store: Store, distil_key: str) -> None:
     if not isinstance(distilled, DistilledSet):
         raise TypeError(f"distill() returned {type(distilled).__name__}; it must return a DistilledSet")
     if problems := distilled.recipe.problems():
         raise RejectedSet(problems[0])
-    # Until it is written again, the folder does not count as a complete set.
-    (folder / "distil.json").unlink(missing_ok=True)
+    store.unfinish_set(distil_key)
     try:
-        distilled.save(folder)
+        distilled.save(store.set_folder(distil_key))
     except (TypeError, ValueError) as error:
         raise RejectedSet(f"the set cannot be stored: {error}") from error
 

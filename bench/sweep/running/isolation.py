@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from .stage import Payload, Report, run_stage
+from .stage import Outcome, Payload, Report, run_stage
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -33,24 +33,35 @@ def child_main(stage: str, payload_text: str, connection: Connection) -> None:
     _leave_group()
     _end_with_parent()
     payload = Payload.from_json(payload_text)
-    _redirect(Path(payload.out) / payload.log, stage)
     lock = threading.Lock()
 
     def emit(event: dict[str, Any]) -> None:
         with lock:
             connection.send_bytes(json.dumps(event).encode())
 
+    outcome = _logged(stage, payload, throttled(emit))
+    emit({"event": "end", "outcome": outcome.to_json()})
+    connection.close()
+    # No exit handlers: threads a plugin left behind must not keep the stage from ending.
+    os._exit(0)
+
+
+def _logged(stage: str, payload: Payload, report: Report) -> Outcome:
+    """Run a stage with its words in its log; how it ends is told also where there is no room for them."""
+    log = Path(payload.out) / payload.log
+    try:
+        _redirect(log, stage)
+    except OSError as error:
+        return Outcome("failed", f"its log '{log}' cannot be written: {error.strerror}")
     from ...nn.runtime import tune_allocator
 
     tune_allocator()
-    outcome = run_stage(stage, payload, throttled(emit))
-    sys.stderr.write(outcome.traceback)
-    emit({"event": "end", "outcome": outcome.to_json()})
-    connection.close()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # No exit handlers: threads a plugin left behind must not keep the stage from ending.
-    os._exit(0)
+    outcome = run_stage(stage, payload, report)
+    with contextlib.suppress(OSError):
+        sys.stderr.write(outcome.traceback)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return outcome
 
 
 def throttled(emit: Emit) -> Report:

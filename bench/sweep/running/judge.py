@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...errors import RejectedSet
+from ...errors import BenchError
 from ...judge import judge_folder, judge_full_data, write_pictures
+from ...manifest import read_manifest
 from ...nn.convnet import library
 from ...record import Cell, Record, mean
 from .environment import peak_memory_mb
 from .opening import Opened, device_name, open_cell
+from .plugin_files import surroundings_of
 from .stage import Payload, Report
 
 
 def judge_stage(payload: Payload, report: Report) -> dict[str, Any]:
-    """Judge the set on disk (or the full data) and write the record.
+    """Judge the set on disk (or the full data) and write the record, unless another runner on the folder has done so meanwhile.
 
     Returns:
         ``seconds`` this stage took and ``accuracy``, the mean final test accuracy.
 
     Raises:
+        BenchError: the set on disk is not the one that was made.
         RejectedSet: the audit says so.
     """
-    started, started_at = time.monotonic(), time.strftime("%Y-%m-%dT%H:%M:%S")
     opened = open_cell(payload)
+    # Whoever makes the set anew holds the same claim, so it is read as a whole.
+    with opened.store.claim(payload.distil_key or payload.key):
+        found = None if payload.redistil else opened.store.read(payload.key)
+        if found is not None and found.status == "ok" and found.started != payload.judged_at:
+            sys.stdout.write("another runner has judged this cell meanwhile\n")
+            return {"seconds": 0.0, "accuracy": mean(found.scores["final"]["test"])}
+        return _judge(payload, opened, report)
+
+
+def _judge(payload: Payload, opened: Opened, report: Report) -> dict[str, Any]:
+    started, started_at = time.monotonic(), time.strftime("%Y-%m-%dT%H:%M:%S")
     record = Record(
         key=payload.key,
         distil_key=payload.distil_key,
@@ -44,7 +58,7 @@ def judge_stage(payload: Payload, report: Report) -> dict[str, Any]:
     record.seconds = {"distil": 0.0, **payload.seconds, "judge": seconds}
     record.peak_memory_mb = peak_memory_mb()
     record.environment = {
-        **payload.environment,
+        **surroundings_of(opened.cell, payload.environment, _decoders(payload, opened)),
         "device": device_name(opened.device),
         "kernels": kernels(payload.device),
         "precision": "float32",
@@ -54,6 +68,11 @@ def judge_stage(payload: Payload, report: Report) -> dict[str, Any]:
     return {"seconds": seconds, "accuracy": mean(record.scores["final"]["test"])}
 
 
+def _decoders(payload: Payload, opened: Opened) -> tuple[str, ...]:
+    """Return which parameterizations the cell's set needs."""
+    return (read_manifest(opened.store.set_folder(payload.distil_key))["parameterization"],) if payload.distil_key else ()
+
+
 def kernels(device: str) -> str:
     """Say which kernels train ConvNets here: those the suite compiles for the CPU, or PyTorch's own. They round differently."""
     return "compiled" if device.startswith("cpu") and library.load()[0] is not None else "PyTorch"
@@ -61,9 +80,11 @@ def kernels(device: str) -> str:
 
 def _judge_distilled(record: Record, opened: Opened, report: Report) -> None:
     cell, store = record.cell, opened.store
-    info = store.set_info(record.distil_key)
+    damage, info = store.set_damage(record.distil_key), store.set_info(record.distil_key)
+    if damage:
+        raise BenchError(f"the set {record.distil_key} is damaged ({damage}); run the same command again to make it anew")
     if info is None:
-        raise RejectedSet(f"the set {record.distil_key} is not complete")
+        raise BenchError(f"the set {record.distil_key} is not complete; run the same command with --rerun failed to make it")
     # The set may be older than the code of today; the record tells by which code it was made.
     record.cell = replace(cell, code_hash=info.pop("code_hash", cell.code_hash))
     info.pop("environment", None)

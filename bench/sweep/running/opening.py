@@ -9,9 +9,10 @@ from typing import cast
 import torch
 
 from ...budget import Budget, BudgetRequest
-from ...data import DataOptions, Dataset, SplitName, load_dataset
+from ...data import DataOptions, Dataset, SplitName
 from ...errors import BenchError
 from ...judge.protocol import Protocol
+from ...loading import load_dataset
 from ...record import Cell
 from ...registry import discover
 from ..store import Store

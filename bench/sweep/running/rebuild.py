@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
-
-from pydantic import TypeAdapter
 
 from ...method import Method
 
@@ -17,5 +14,4 @@ def rebuild_method(method_class: type[Method], fields: Mapping[str, Any]) -> Met
     The fields went through JSON, which has lists for tuples; they are read back by the declared types.
     """
     legal = method_class.legal(fields)
-    values = {key: TypeAdapter(legal[key].type).validate_json(json.dumps(value), strict=True) for key, value in fields.items()}
-    return method_class.build(values)
+    return method_class.build({key: legal[key].read(value, f"field '{key}' of the cell") for key, value in fields.items()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -61,6 +62,17 @@ def test_a_failing_compiler_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert kernels is None
     assert "could not be built" in reason
     assert reason.count("\n") == 0
+
+
+def test_where_there_is_a_compiler_the_library_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests of the kernels skip where there are none; one that does not build must not turn them all into skips."""
+    monkeypatch.delenv("CXX", raising=False)
+    if os.name != "posix" or not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        pytest.skip("there is no C++ compiler")
+    kernels, reason = library.load()
+    assert reason == ""
+    assert kernels is not None
+    assert kernels.ddbench_lanes(1) > 0
 
 
 def test_processes_that_start_together_build_once(tmp_path: Path) -> None:

@@ -1,21 +1,24 @@
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from made_sets import make_set
 
-from bench import METHODS, BenchError, Resolution, registry
-from bench.data import load_dataset
+from bench import METHODS, BenchError, BudgetRequest, DataOptions, Dataset, Resolution, Spec, Split, Task, load_dataset, registry
+from bench.judge.protocol import get_protocol
+from bench.keys import digest
 from bench.method import scaled_steps
 from bench.prerequisite_store import PrerequisiteStore
-from bench.record import Record
+from bench.record import SCHEMA, Record
 from bench.report.marks import marks_of
-from bench.report.rows import Row
+from bench.report.sections import build_sections
 from bench.sweep.planning import planner as planning
+from bench.sweep.planning import requests
 from bench.sweep.planning.history import attach
 from bench.sweep.planning.overrides import with_overrides
 from bench.sweep.planning.plan import Plan, PlannedCell
@@ -50,6 +53,26 @@ def test_what_can_change_a_set_changes_its_key(make: Callable[..., Plan], change
     assert make().cells[0].distil_key != make(**changes).cells[0].distil_key
 
 
+@pytest.mark.parametrize(
+    ("download", "offline", "allowed"), [(True, False, True), (True, True, False), (False, False, False), (False, True, False)]
+)
+def test_nothing_is_fetched_offline_or_while_only_planning(
+    make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, download: bool, offline: bool, allowed: bool
+) -> None:
+    make()  # registers the toy
+    seen = []
+
+    def watching(name: str, split: str, options: DataOptions) -> Dataset:
+        seen.append(options.download)
+        return load_dataset(name, split, options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(planning, "load_dataset", watching)
+    options = {"methods": ("toy_mean",), "datasets": ("toy",), "budgets": ("1",), "offline": offline, "no_reference": True}
+    plan = Planner(merge(options, None), PrerequisiteStore(tmp_path), download=download).plan()
+    assert seen == [allowed]
+    assert not plan.options.download  # the stages find what the plan has found
+
+
 def test_every_cell_on_an_unofficial_copy_says_so(make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
     official = make(no_reference=False)
     monkeypatch.setattr(planning, "load_dataset", lambda *arguments: replace(load_dataset(*arguments), official=False))
@@ -58,9 +81,8 @@ def test_every_cell_on_an_unofficial_copy_says_so(make: Callable[..., Plan], mon
     assert {planned.cell.kind for planned in copied.cells} == {"contestant", "reference", "full_data"}
 
     def marked(planned: PlannedCell) -> bool:
-        cell = planned.cell
-        record = Record(planned.key, planned.distil_key, "failed", cell)
-        return "∥" in marks_of(Row(cell.kind, cell.method, cell.variant, (record,)))
+        (section,) = build_sections([Record(planned.key, planned.distil_key, "failed", planned.cell)])
+        return all("∥" in marks_of(row) for row in section.everything)
 
     assert not any(map(marked, official.cells))
     assert all(map(marked, copied.cells))
@@ -90,6 +112,16 @@ def test_effort_is_not_keyed_where_there_are_no_outer_steps(make: Callable[..., 
 def test_outer_steps_are_scaled_as_a_task_scales_them() -> None:
     assert [scaled_steps(100, effort) for effort in (1, 0.07, 0.001)] == [100, 7, 1]
     assert scaled_steps(0, 0.5) == 0
+
+
+def test_half_an_outer_step_is_a_whole_one_in_the_plan_and_in_the_task(make: Callable[..., Plan]) -> None:
+    """7.5 steps are 8, everywhere alike; and what remains of an effort near zero is one step."""
+    (planned,) = make(methods=("toy_mean[steps=100]",), effort=0.075).cells
+    budget = BudgetRequest.parse("1").resolve(2, 8, 8)
+    images = Split(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]))
+    task = Task(Spec("toy", 2, (1, 8, 8), ("a", "b")), images, budget, 0, "key", lambda name: pytest.fail(name), effort=0.075)
+    assert planned.cell.outer_steps == task.steps(100) == scaled_steps(100, 0.075) == 8
+    assert scaled_steps(1, 1e-12) == 1
 
 
 def test_equal_cells_are_one_with_several_names(make: Callable[..., Plan]) -> None:
@@ -127,6 +159,41 @@ def test_the_full_data_line_is_trained_in_full_or_left_out(make: Callable[..., P
     assert lines(short) == []
     assert short.left_out == ("no full-data line at effort 0.5: it is trained in full or not at all; run with --effort 1 to have it",)
     assert make(effort=0.5).left_out == ()
+
+
+@pytest.fixture
+def full_data(make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> Callable[..., PlannedCell]:
+    """Return a function that plans the full-data line beside one cell of the toy."""
+    for name in METHODS:
+        monkeypatch.setattr(METHODS[name], "reference_forms", ())
+    return lambda **changes: make(no_reference=False, **changes).cells[-1]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"seeds": (1,)}, {"split": "paper"}, {"protocol": "common-v1"}, {"students": 2}, {"network": "convnet-d1-w4"}]
+)
+def test_what_can_change_the_full_data_line_changes_its_key(full_data: Callable[..., PlannedCell], changes: dict[str, object]) -> None:
+    assert full_data(**changes).key != full_data().key
+
+
+def test_other_data_have_another_full_data_line(full_data: Callable[..., PlannedCell], monkeypatch: pytest.MonkeyPatch) -> None:
+    before = full_data().key
+    monkeypatch.setattr(Dataset, "fingerprint", lambda self: "of other images")
+    assert full_data().key != before
+
+
+@pytest.mark.parametrize(
+    "changes", [{"budgets": ("2",)}, {"methods": ("toy_mean[take=2]",)}, {"seeds": (0, 1)}, {"jobs": 3}, {"timeout": 9.0}, {"effort": 2.0}]
+)
+def test_what_cannot_change_the_full_data_line_is_not_in_its_key(full_data: Callable[..., PlannedCell], changes: dict[str, object]) -> None:
+    assert full_data(**changes).key == full_data().key
+
+
+def test_the_key_of_the_full_data_line_tells_a_shortened_one_apart(full_data: Callable[..., PlannedCell]) -> None:
+    """Records of lines that were shortened by ``--effort`` lie in some folders still, and must not pass for whole ones."""
+    planned = full_data()
+    cell, protocol = planned.cell, get_protocol("native-v1", 1)
+    assert planned.key == digest([SCHEMA, "full-data", cell.data_hash, "dev", protocol.hash, 0, 1.0])
 
 
 def test_a_refusal_is_a_cell_and_nothing_but_refusals_is_an_error(make: Callable[..., Plan]) -> None:
@@ -243,10 +310,7 @@ def test_a_record_of_older_code_is_judged_again_where_its_set_is_newer(make: Cal
     """Another protocol's run has made the shared set anew; this one's record is of the set before."""
     plan = make()
     (planned,) = plan.cells
-    folder = Store(tmp_path).set_folder(planned.distil_key)
-    folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text("{}")
-    (folder / "distil.json").write_text(json.dumps({"code_hash": planned.cell.code_hash}))
+    make_set(Store(tmp_path), planned.distil_key, code_hash=planned.cell.code_hash)
     record = Record(key=planned.key, distil_key=planned.distil_key, status="ok", cell=replace(planned.cell, code_hash="other"))
     attach(plan, Store(tmp_path), {record.key: record}, (), ())
     assert (planned.stale, planned.state) == (True, "cached")
@@ -254,6 +318,56 @@ def test_a_record_of_older_code_is_judged_again_where_its_set_is_newer(make: Cal
     (planned,) = plan.cells
     attach(plan, Store(tmp_path), {record.key: record}, ("stale",), ())
     assert (planned.stale, planned.state, planned.redistil) == (True, "pending", False)
+
+
+@pytest.mark.parametrize(
+    ("made_by", "judged_by", "rerun", "expected"),
+    [
+        ("other", None, (), (True, "pending", False)),
+        ("other", None, ("stale",), (True, "pending", True)),
+        ("other", "today", (), (True, "cached", False)),
+        ("other", "today", ("stale",), (True, "pending", True)),
+        ("today", "today", ("stale",), (False, "cached", False)),
+        (None, "other", ("stale",), (True, "pending", True)),
+        (None, "other", (), (True, "cached", False)),
+    ],
+)
+def test_a_cell_is_stale_if_its_set_or_its_record_is(
+    make: Callable[..., Plan],
+    tmp_path: Path,
+    made_by: str | None,
+    judged_by: str | None,
+    rerun: tuple[str, ...],
+    expected: tuple[bool, str, bool],
+) -> None:
+    plan = make()
+    (planned,) = plan.cells
+    code = {"today": planned.cell.code_hash, "other": "other"}
+    if made_by:
+        make_set(Store(tmp_path), planned.distil_key, code_hash=code[made_by])
+    records = {}
+    if judged_by:
+        cell = replace(planned.cell, code_hash=code[judged_by])
+        records[planned.key] = Record(key=planned.key, distil_key=planned.distil_key, status="ok", cell=cell)
+    attach(plan, Store(tmp_path), records, rerun, ())
+    assert (planned.stale, planned.state, planned.redistil) == expected
+
+
+@pytest.mark.parametrize(("status", "state"), [("ok", "cached"), ("failed", "refused"), ("refused", "refused")])
+def test_a_refusal_leaves_what_was_made_before_it(make: Callable[..., Plan], tmp_path: Path, status: str, state: str) -> None:
+    plan = make(budgets=("0.5", "1"))
+    planned = plan.cells[0]
+    record = Record(key=planned.key, distil_key=planned.distil_key, status=status, cell=planned.cell)  # type: ignore[arg-type]
+    attach(plan, Store(tmp_path), {record.key: record}, (), ())
+    assert planned.state == state
+
+
+def test_force_is_for_the_methods_it_names(make: Callable[..., Plan], tmp_path: Path) -> None:
+    plan = make()
+    (planned,) = plan.cells
+    record = Record(key=planned.key, distil_key=planned.distil_key, status="ok", cell=planned.cell)
+    attach(plan, Store(tmp_path), {record.key: record}, (), ("podd",))
+    assert (planned.state, planned.redistil) == ("cached", False)
 
 
 def test_rules_match_the_budget_that_was_asked_for(tmp_path: Path) -> None:
@@ -332,6 +446,13 @@ def test_network_is_that_of_every_row(tmp_path: Path) -> None:
     assert {planned.cell.fields["network"] for planned in plan.cells if planned.cell.kind != "full_data"} == {"convnet-d2-w8"}
 
 
+def test_a_network_in_brackets_is_distilled_for_and_judged_by_that_of_the_run(tmp_path: Path) -> None:
+    methods = ("rat_bptt[network=convnet-d2-w4]",)
+    options = {"methods": methods, "budgets": ("1",), "seeds": (0,), "network": "convnet-d2-w8", "no_reference": True}
+    (planned,) = Planner(merge(options, None), PrerequisiteStore(tmp_path)).plan().cells
+    assert (planned.cell.fields["network"], planned.cell.network) == ("convnet-d2-w4", "convnet-d2-w8")
+
+
 def test_an_override_holds_for_the_rows_that_have_its_field(tmp_path: Path) -> None:
     settings = merge({"methods": ("random",), "budgets": ("1",), "seeds": (0,), "set": {"random": {"tiles": 9, "student_lr": 0.5}}}, None)
     plan = Planner(settings, PrerequisiteStore(tmp_path)).plan()
@@ -341,6 +462,25 @@ def test_an_override_holds_for_the_rows_that_have_its_field(tmp_path: Path) -> N
     assert found == {"full": (None, 0.5), "tiles": (9, 0.5), "mosaic": (None, 0.5)}
 
 
+@pytest.mark.parametrize("axis", ["methods", "budgets", "seeds"])
+def test_the_size_of_a_run_is_that_of_all_its_axes_together(tmp_path: Path, axis: str) -> None:
+    """Two methods, two budgets and two seeds are eight cells, which a run of at most eight may have; a third of any is too much."""
+    options: dict[str, tuple[object, ...]] = {"methods": ("random", "podd"), "budgets": ("1", "2"), "seeds": (0, 1)}
+    longer = {"methods": "rat_bptt", "budgets": "3", "seeds": 2}
+
+    def check(changes: dict[str, tuple[object, ...]]) -> None:
+        Planner(merge({**options, **changes, "no_reference": True}, None), PrerequisiteStore(tmp_path)).check()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(requests, "MOST_CELLS", 8)
+        check({})
+        with pytest.raises(BenchError, match="this run asks for 12 cells"):
+            check({axis: (*options[axis], longer[axis])})
+        references = sum(len(METHODS[name].reference_forms) for name in METHODS)
+        with pytest.raises(BenchError, match=f"this run asks for {(2 + references) * 4} cells"):
+            Planner(merge(options, None), PrerequisiteStore(tmp_path)).check()
+
+
 @pytest.mark.parametrize("methods", [("podd",), ("podd", "rat_bptt[form=tiles]")])
 def test_an_override_that_fits_no_row_is_wrong_input(tmp_path: Path, methods: tuple[str, ...]) -> None:
     settings = merge({"methods": methods, "budgets": ("1",), "seeds": (0,), "set": {"podd": {"tiles": 9}}}, None)
@@ -348,3 +488,20 @@ def test_an_override_that_fits_no_row_is_wrong_input(tmp_path: Path, methods: tu
         Planner(settings, PrerequisiteStore(tmp_path)).check()
     fitting = merge({"methods": ("podd[form=tiles]",), "budgets": ("1",), "seeds": (0,), "set": {"podd": {"tiles": 9}}}, None)
     assert Planner(fitting, PrerequisiteStore(tmp_path)).check()
+
+
+def test_a_run_is_counted_before_anything_is_planned(make: Callable[..., Plan]) -> None:
+    with pytest.raises(BenchError, match="this run asks for 200,000 cells; one run has at most 100,000, so ask for less"):
+        make(seeds=tuple(range(100_000)), budgets=("1", "2"))
+
+
+def test_a_budget_far_beyond_the_training_images_is_refused(make: Callable[..., Plan]) -> None:
+    assert make(budgets=("200",)).cells[0].state == "pending"  # 400 images where there are 40 training images
+    with pytest.raises(BenchError, match="budget '201' on toy is 402 images, more than 10 times its 40 training images; ask for less"):
+        make(budgets=("1", "201"))
+
+
+def test_overrides_that_choose_a_part_by_no_name_are_refused(make: Callable[..., Plan]) -> None:
+    for value in ([1], {}, None, 3):
+        with pytest.raises(BenchError, match="set 'random': form names a part, such as full, found"):
+            make(methods=("random",), set={"random": {"form": value}})

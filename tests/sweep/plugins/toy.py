@@ -1,6 +1,8 @@
 """A data set of two classes and a method that can be told to misbehave, for tests of the sweep."""
 
 import os
+import resource
+import signal
 import subprocess
 import sys
 import time
@@ -146,10 +148,51 @@ class ToyMean(Method):
     def _allocate(self) -> None:
         torch.empty(2**46, dtype=torch.uint8)
 
+    def _first_time(self) -> bool:
+        """Tell whether this is the first distillation, as the note tells."""
+        return len(Path(self.note).read_text().splitlines()) == 1
+
     def _sleep_once(self) -> None:
-        """Sleep the first time only, as the note tells."""
-        if len(Path(self.note).read_text().splitlines()) == 1:
+        if self._first_time():
             self._sleep()
+
+    def _disk_full(self) -> None:
+        """Have every write into a file fail from now on."""
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+
+    def _killed(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def _killed_once(self) -> None:
+        if self._first_time():
+            self._killed()
+
+    def _segfault(self) -> None:
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    def _server_dies(self) -> None:
+        if self._first_time():
+            os.kill(os.getppid(), signal.SIGKILL)
+
+    def _server_stops(self) -> None:
+        if self._first_time():
+            os.kill(os.getppid(), signal.SIGSTOP)
+
+    def _dies_with_server(self) -> None:
+        self._server_dies()
+        self._killed_once()
+
+    def _stops_server_and_dies(self) -> None:
+        self._server_stops()
+        self._killed_once()
+
+    def _stops_server_and_sleeps(self) -> None:
+        self._server_stops()
+        self._sleep_once()
+
+    def _always_dies_with_server(self) -> None:
+        os.kill(os.getppid(), signal.SIGKILL)
+        self._killed()
 
     def _sleep(self) -> None:
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])

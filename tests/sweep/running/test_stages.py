@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +12,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from report.records import make_record
 
-from bench import BenchError, RejectedSet, registry
+from bench import BenchError, registry
 from bench.nn.convnet import library
 from bench.prerequisite_store import PrerequisiteStore
 from bench.record import Cell, Record
 from bench.sweep.listener import SweepListener
+from bench.sweep.planning.history import attach, damaged_sets
 from bench.sweep.planning.plan import PlannedCell
 from bench.sweep.planning.planner import Planner
 from bench.sweep.readers import merge
@@ -23,7 +28,7 @@ from bench.sweep.running import checkpoint
 from bench.sweep.running.distil import distil_stage
 from bench.sweep.running.executor import Job
 from bench.sweep.running.judge import judge_stage
-from bench.sweep.running.stage import Outcome, Payload, silent
+from bench.sweep.running.stage import Outcome, Payload, run_stage, silent
 from bench.sweep.store import Store
 
 TOY = str(Path(__file__).parents[1] / "plugins" / "toy.py")
@@ -92,7 +97,7 @@ def test_validation_calls_are_counted(payload: Make) -> None:
 
 def test_the_judge_starts_from_disk_and_writes_the_record(payload: Make) -> None:
     cell = payload("toy_mean")
-    with pytest.raises(RejectedSet, match="not complete"):
+    with pytest.raises(BenchError, match="not complete"):
         judge_stage(cell, silent)
     distil_stage(cell, silent)
     told = judge_stage(replace(cell, seconds={"distil": 1.5}), silent)
@@ -107,6 +112,42 @@ def test_the_judge_starts_from_disk_and_writes_the_record(payload: Make) -> None
     again = store_of(cell).read(cell.key)
     assert again is not None
     assert again.cell.code_hash == record.cell.code_hash != "newer"
+
+
+@pytest.mark.parametrize("file", ["tensors.safetensors", "manifest.json"])
+def test_a_damaged_set_is_not_judged_but_made_again(payload: Make, file: str) -> None:
+    cell = payload("toy_mean")
+    distil_stage(cell, silent)
+    whole = tensors(cell)
+    damaged = store_of(cell).set_folder(cell.distil_key) / file
+    damaged.write_bytes(damaged.read_bytes().replace(b"1", b"2", 1) + b" ")
+    outcome = run_stage("judge", cell)
+    assert outcome.status == "failed"
+    assert f"is damaged ({file} is not what was written); run the same command again to make it anew" in outcome.reason
+    assert store_of(cell).read(cell.key) is None
+    assert distil_stage(cell, silent)["seconds"] > 0
+    assert tensors(cell) == whole
+    judge_stage(cell, silent)
+
+
+@pytest.mark.parametrize("status", ["failed", "rejected"])
+def test_a_cell_whose_set_is_damaged_runs_again(payload: Make, status: Any) -> None:
+    mine = payload("toy_mean")
+    store, cell = store_of(mine), changed(mine)
+    distil_stage(mine, silent)
+    record = make_record(status=status, key=mine.key, distil_key=mine.distil_key, cell=cell)
+
+    def look_up() -> tuple[str, list[str]]:
+        planned = PlannedCell(cell, mine.key, mine.distil_key)
+        plan = SimpleNamespace(cells=[planned])
+        attach(plan, store, {mine.key: record}, (), ())  # type: ignore[arg-type]
+        return planned.state, damaged_sets(plan, store)  # type: ignore[arg-type]
+
+    assert look_up() == ("cached", [])
+    (store.set_folder(mine.distil_key) / "tensors.safetensors").write_bytes(b"noise")
+    state, (warning,) = look_up()
+    assert state == "pending"
+    assert f"{mine.distil_key} is damaged (tensors.safetensors is not what was written); it is not used" in warning
 
 
 def test_data_that_changed_since_the_plan_is_noticed(payload: Make) -> None:
@@ -161,7 +202,7 @@ def test_an_interrupt_leaves_what_a_rival_has_finished_meanwhile(payload: Make) 
     """Two runners on one folder: the record on disk counts, not the one that was there when the run was planned."""
     mine = payload("toy_mean")
     store, cell = store_of(mine), changed(mine)
-    store.write(Record(key=mine.key, distil_key=mine.distil_key, status="ok", cell=cell))
+    store.write(make_record(key=mine.key, distil_key=mine.distil_key, cell=cell))
     recorder = Recorder(store, {mine.key: PlannedCell(cell, mine.key, mine.distil_key)}, {}, SweepListener())
     for status in ("interrupted", "timeout"):
         recorder.finished(Job(mine.key, ("distil", "judge"), mine), Outcome(status, "too late"))
@@ -181,3 +222,53 @@ def test_a_cell_without_a_record_is_not_a_success(payload: Make) -> None:
     plan = SimpleNamespace(cells=[PlannedCell(cell, mine.key, mine.distil_key)])
     assert exit_code(plan, {mine.key: record}) == 0  # type: ignore[arg-type]
     assert exit_code(plan, {}) == 3  # type: ignore[arg-type]
+
+
+def test_the_judge_waits_for_a_rival_who_makes_the_set_anew(payload: Make) -> None:
+    job = payload("toy_mean")
+    distil_stage(job, silent)
+    store = store_of(job)
+    made, aside = store.set_folder(job.distil_key) / "distil.json", Path(job.out) / "aside"
+    held, judging = threading.Event(), threading.Event()
+
+    def rival() -> None:
+        with store.claim(job.distil_key):
+            os.replace(made, aside)  # as while a set is written: its other files are there, or half of them
+            held.set()
+            judging.wait(60)
+            time.sleep(0.5)
+            os.replace(aside, made)
+
+    thread = threading.Thread(target=rival)
+    thread.start()
+    assert held.wait(60)
+    judging.set()
+    judge_stage(job, silent)
+    thread.join()
+    record = store.read(job.key)
+    assert record is not None
+    assert record.status == "ok"
+
+
+def test_a_cell_that_a_rival_has_judged_meanwhile_is_not_judged_again(payload: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = payload("toy_mean")
+    distil_stage(job, silent)
+    first = judge_stage(job, silent)
+    before = store_of(job).record_file(job.key).read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.sweep.running.judge._judge_distilled", lambda *_: pytest.fail("it was judged again"))
+        assert judge_stage(job, silent) == {"seconds": 0.0, "accuracy": first["accuracy"]}
+    assert store_of(job).record_file(job.key).read_bytes() == before
+
+
+@pytest.mark.parametrize("asked", ["anew from the start", "anew as the plan found it"])
+def test_a_cell_that_is_to_be_judged_again_is(asked: str, payload: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = payload("toy_mean")
+    distil_stage(job, silent)
+    judge_stage(job, silent)
+    known = store_of(job).read(job.key)
+    assert known is not None
+    again = replace(job, redistil=True) if asked.endswith("start") else replace(job, judged_at=known.started)
+    monkeypatch.setattr("bench.sweep.running.judge._judge_distilled", lambda *_: pytest.fail("it is judged again"))
+    with pytest.raises(pytest.fail.Exception, match="judged again"):
+        judge_stage(again, silent)

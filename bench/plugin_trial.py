@@ -1,0 +1,94 @@
+"""Plugin files that a user names are imported in another process first: one that ends its process, or never ends, shows there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .errors import BenchError
+from .registry import discover, is_loaded, load_plugin_file
+
+_LIMIT = 60.0  # seconds that one process gets to import all of them
+
+_READY = "."
+
+
+def discover_tried(files: Sequence[str], limit: float = _LIMIT) -> None:
+    """Import every plugin as ``registry.discover`` does, ``files`` after a trial.
+
+    Those that this process has imported before are not tried again.
+
+    Args:
+        files: plugin files named by the user.
+        limit: seconds that the trial may take.
+
+    Raises:
+        BenchError: a file does not import, ends the process that imports it, or does not come to an end.
+    """
+    fresh = [file for file in files if Path(file).is_file() and not is_loaded(file)]
+    if fresh:
+        _try(fresh, limit)
+    discover(tuple(files))
+
+
+def _try(files: Sequence[str], limit: float) -> None:
+    home = str(Path(__file__).resolve().parents[1])
+    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    trial = subprocess.Popen(
+        [sys.executable, "-P", "-c", "from bench.plugin_trial import serve; serve()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+    )
+    with trial:
+        try:
+            answer, _ = trial.communicate(json.dumps({"path": sys.path, "files": list(files)}), limit)
+        except subprocess.TimeoutExpired as expired:
+            trial.kill()
+            _refuse(files, _text(expired.output), f"is not done after {limit:g} s")
+        except BaseException:  # Ctrl-C
+            trial.kill()
+            raise
+    if answer.startswith(_READY):  # else it broke before it came to the files, and tells nothing about them
+        _refuse(files, answer, _end(trial.returncode))
+
+
+def _refuse(files: Sequence[str], answer: str, what: str) -> None:
+    """Name the file at which a trial stopped, unless it came to its end."""
+    done = answer.count("+")
+    if done < len(files):
+        raise BenchError(f"plugin file '{files[done]}' does not import: importing it {what}; take out what does so")
+
+
+def _text(output: bytes | str | None) -> str:
+    return output.decode() if isinstance(output, bytes) else output or ""
+
+
+def _end(code: int) -> str:
+    return f"ended the process with exit code {code}" if code >= 0 else f"ended the process by signal {-code}"
+
+
+def serve() -> None:
+    """Be the other process: get ready, import the files, and answer with a plus sign for each; what they print is lost."""
+    with os.fdopen(os.dup(1), "w") as answer:
+        os.dup2(2, 1)
+        asked = json.loads(sys.stdin.read())
+        sys.path[:] = asked["path"]
+        discover()
+        answer.write(_READY)
+        answer.flush()
+        for file in asked["files"]:
+            # An ordinary error is told when the file is imported in earnest.
+            with contextlib.suppress(BenchError):
+                load_plugin_file(file)
+            answer.write("+")
+            answer.flush()
+    # No exit handlers, nor threads that go on.
+    os._exit(0)

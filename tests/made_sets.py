@@ -1,0 +1,23 @@
+"""A small distilled set in an out folder, whole as the suite leaves it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench import DistilledSet, Spec, TrainRecipe
+from bench.decoders.images import Images
+from bench.sweep.store import Store
+
+SPEC = Spec("toy", 2, (1, 8, 8), ("one", "other"))
+
+
+def make_set(store: Store, key: str, **info: Any) -> Path:
+    images = Images(SPEC, count=2)
+    images.images.data.copy_(torch.linspace(0, 1, 128).view(2, 1, 8, 8))
+    folder = store.make_room(key)
+    DistilledSet(SPEC, images, TrainRecipe(steps=20)).save(folder)
+    store.finish_set(key, info)
+    return folder
