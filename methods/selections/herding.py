@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bench import SELECTIONS, on_features
+from bench import SELECTIONS, deterministic, on_features
 
 from ._per_class import per_class
 
 
 @SELECTIONS.register("herding")
 @on_features
+@deterministic
 def herding(features: Tensor, labels: Tensor, slots: Tensor, generator: torch.Generator) -> Tensor:
     """Add the image that brings the mean of the chosen features nearest to the class mean, again and again."""
     del generator  # the features decide

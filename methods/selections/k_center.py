@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bench import SELECTIONS, on_features
+from bench import SELECTIONS, deterministic, on_features
 
 from ._per_class import per_class
 
 
 @SELECTIONS.register("k_center")
 @on_features
+@deterministic
 def k_center(features: Tensor, labels: Tensor, slots: Tensor, generator: torch.Generator) -> Tensor:
     """Begin with the image nearest to the class mean, and add the one farthest from all chosen ones, again and again."""
     del generator  # the features decide
