@@ -7,26 +7,18 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NotRequired
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
-from typing_extensions import TypedDict
+from pydantic import TypeAdapter, ValidationError
 
 from .errors import BenchError, cut, did_you_mean, in_words, shorten
+from .record_parts import Reported
 from .yaml_text import read_yaml_file
 
 if TYPE_CHECKING:
     from .method import Method
 
 _MOST_IPC = 1e9
-
-
-@with_config(ConfigDict(extra="forbid"))
-class Reported(TypedDict):
-    """A published test accuracy, in per cent as papers print it, and the ± behind it, if there is one."""
-
-    accuracy: Annotated[float, Field(gt=0, le=100)]
-    spread: NotRequired[Annotated[float, Field(ge=0, le=100)]]
 
 
 _REPORTED = TypeAdapter(Reported)

@@ -19,10 +19,11 @@ from .record_parts import (
     LogPath,
     NeededPrerequisite,
     PicturePath,
+    Published,
     Scores,
     Training,
 )
-from .schema import FINITE, OR_EMPTY, STRICT, Amount, Count, Free, Key, Name, Schema, fits, schema_of
+from .schema import FINITE, OR_EMPTY, STRICT, Amount, Count, Free, Key, Line, Name, Schema, fits, schema_of
 
 SCHEMA = 2
 
@@ -88,7 +89,7 @@ class Cell:
     data_hash: str
     split: Annotated[str, Field(pattern="^(dev|paper)$")]
     method: Name
-    variant: str
+    variant: Line
     method_version: Count
     fields: Free
     budget: Annotated[dict[str, Any], fits(GrantedBudget)]
@@ -96,17 +97,17 @@ class Cell:
     effort: Annotated[float, Field(gt=0.0, le=1e6)]
     protocol: Annotated[dict[str, Any], fits(Choices)]
     code_hash: str = ""
-    aliases: list[str] = field(default_factory=list)
+    aliases: list[Line] = field(default_factory=list)
     adapted: str = ""
     external: str = ""
     notes: list[str] = field(default_factory=list)
     tuned: bool = False
     tuning_trials: Count = 0
     sources: list[str] = field(default_factory=list)
-    published: list[dict[str, Any]] = field(default_factory=list)
+    published: list[Annotated[dict[str, Any], fits(Published)]] = field(default_factory=list)
     reference: str = ""
     outer_steps: Count = 0
-    network: str = ""
+    network: Line = ""
     unofficial: bool = False
     identity: Free = field(default_factory=dict)
     unkeyed: list[str] = field(default_factory=list)

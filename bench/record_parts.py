@@ -37,6 +37,20 @@ class NeededPrerequisite(TypedDict):
     used: NotRequired[Literal["planning", "distilling"]]
 
 
+@with_config(STRICT)
+class Reported(TypedDict):
+    """A published test accuracy, in per cent as papers print it, and the ± behind it, if there is one."""
+
+    accuracy: Annotated[float, Field(gt=0, le=100)]
+    spread: NotRequired[Annotated[float, Field(ge=0, le=100)]]
+
+
+class Published(Reported):
+    """An item of ``cell.published``: the number and where it stands."""
+
+    source: str
+
+
 class Choices(TypedDict):
     """``cell.protocol``: every choice of the judge. What it means is ``bench.judge.protocol``'s affair, which checks the hash."""
 

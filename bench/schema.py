@@ -27,6 +27,9 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", max_length=200
 #: A key: the name of a file or folder.
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=200)]
 
+#: A text on one line, without characters that cannot be drawn: labels of rows and of curves.
+Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+
 
 def _amount(value: Any) -> Any:
     if type(value) not in (int, float) or not 0 <= value <= 1e30:

@@ -87,6 +87,7 @@ def test_what_is_not_a_record_says_why(text: str, complaint: str) -> None:
         ("cell.budget.pixels", None, "cell.budget.pixels is None"),
         ("cell.budget.ipc", -1.0, "cell.budget.ipc is -1.0; it should be greater than 0"),
         ("cell.dataset", "../digits", "cell.dataset is '../digits', which cannot stand there"),
+        ("cell.variant", "order=\x00", "cell.variant is 'order=.x00', which cannot stand there"),
         ("cell.seed", -1, "cell.seed is -1"),
         ("cell.effort", float("1e300"), r"cell.effort is 1e\+300"),
         (

@@ -23,7 +23,7 @@ from ..nn.spaces import SPACES
 from ..train_recipe import TrainRecipe
 from .decoding import decode_closed, rebuilt
 from .geometry import surplus_numbers
-from .hiding import check_nothing_hidden
+from .hiding import check_nothing_hidden, check_program
 from .probes import probe
 
 _MAX_RECIPE_SCALARS = 8
@@ -68,7 +68,7 @@ def examine(distilled: DistilledSet, budget: Budget) -> Examination:
     first = rebuilt(distilled)
     check_nothing_hidden(first.parameterization)
     batch = decode_closed(first.parameterization)
-    check_nothing_hidden(first.parameterization)  # once more: decoding may have imported a neighbour, or put something aside
+    check_program(type(first.parameterization))  # once more, as decoding may have imported a neighbour; an instance may keep a cache
     _check_batch(batch, first)
     _check_same_tensors(tensors, first.parameterization.state_dict())
     _check_same(batch, decode_closed(first.parameterization), "decoding the set twice gives different images")
