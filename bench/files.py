@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Annotated, BinaryIO
 
+from filelock import FileLock
 from pydantic import Field
 from typing_extensions import TypedDict
 
@@ -151,6 +152,17 @@ def make_way(path: Path, ending: str) -> None:
     """
     if os.path.lexists(path) and not path.is_file():
         set_aside(path, ending)
+
+
+def lock(file: Path) -> FileLock:
+    """Return the lock that whoever holds ``file`` has; it ends with its process, however that ends. Its folder is made if need be.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    make_way(file, ".damaged")
+    return FileLock(file)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from .errors import BenchError, RejectedSet, did_you_mean
 from .fields import hyperparameters
-from .files import Checksum, checksum, difference, make_way, read_text, set_aside
+from .files import Checksum, checksum, difference, lock, make_way, read_text, set_aside
 from .guard import guarded
 from .keys import readable_json
 from .prerequisite import Need, Prerequisite, Workshop, unannounced
@@ -115,10 +115,8 @@ class PrerequisiteStore:
         return _MANIFEST_FILE.read(read_text(path / MANIFEST))
 
     def lock(self, key: str) -> FileLock:
-        """Return the lock that whoever builds ``key`` holds; it ends with its process, however that ends."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        make_way(self.folder / f"{key}.lock", ".damaged")
-        return FileLock(self.folder / f"{key}.lock")
+        """Return the lock that whoever builds ``key`` holds."""
+        return lock(self.folder / f"{key}.lock")
 
     def workplace(self, key: str) -> Path:
         """Return the folder to build ``key`` in, with whatever an interrupted build left there. The lock must be held."""

@@ -13,7 +13,7 @@ from ..yaml_text import read_yaml_file
 
 def earlier_runs(store: Store) -> list[Mapping[str, Any]]:
     """Return what the runs on an out folder were asked to do, the newest first; files that cannot be read are left out."""
-    return list(_readable([store.out / "run.yaml", *sorted((store.out / "runs").glob("*.yaml"), reverse=True)]))
+    return list(_readable([store.out / "run.yaml", *sorted(store.runs.glob("*.yaml"), reverse=True)]))
 
 
 def _readable(files: Sequence[Path]) -> Iterator[Mapping[str, Any]]:

@@ -25,7 +25,7 @@ from .settings import RunSettings
 from .store import Store
 
 #: Exit codes, see docs/scaling.md.
-OK, SUITE_FAILED, BAD_INPUT, CELL_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+OK, CELL_FAILED, INTERRUPTED = 0, 3, 130
 
 _BAD = ("rejected", "failed", "timeout", "oom")
 _TRACEBACK_LINES = 30

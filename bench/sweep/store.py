@@ -11,10 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from ..errors import BenchError, RejectedSet, UnwritableError
-from ..files import checksum, difference, make_way, read_text, write_text
+from ..files import checksum, difference, lock, make_way, read_text, write_text
 from ..files import set_aside as rename_aside
 from ..keys import readable_json
 from ..manifest import MANIFEST, TENSORS, read_manifest
@@ -68,6 +66,16 @@ class Store:
         """Folder of the pictures of distilled sets."""
         return self.out / "pictures"
 
+    @property
+    def claims(self) -> Path:
+        """Folder of the locks of those who make something."""
+        return self.out / "claims"
+
+    @property
+    def runs(self) -> Path:
+        """Folder of the configurations of all runs."""
+        return self.out / "runs"
+
     def record_file(self, key: str) -> Path:
         """Return the path of a record."""
         return self.records / f"{key}.json"
@@ -84,7 +92,7 @@ class Store:
             UnwritableError: there is no room in it.
         """
         try:
-            for folder in (self.records, self.out / "sets", self.out / "logs", self.pictures, self.prerequisites):
+            for folder in (self.records, self.out / "sets", self.out / "logs", self.pictures, self.prerequisites, self.claims, self.runs):
                 folder.mkdir(parents=True, exist_ok=True)
             probe = self.records / f".writable.{os.getpid()}"
             probe.touch()
@@ -99,9 +107,7 @@ class Store:
 
         The lock ends with its process, however that ends. Nobody may claim a key twice: the second claim would wait for the first for ever.
         """
-        folder = self.out / "claims"
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{key}.lock"):
+        with lock(self.claims / f"{key}.lock"):
             yield
 
     def keep_config(self, text: str) -> None:
@@ -110,12 +116,12 @@ class Store:
         Args:
             text: see ``bench.sweep.settings.config_text``.
         """
+        make_way(self.out / "run.yaml", ".damaged")
         write_text(self.out / "run.yaml", text)
-        runs = self.out / "runs"
-        newest = max(runs.glob("*.yaml"), default=None)
+        newest = max(self.runs.glob("*.yaml"), default=None)
         if newest is None or _text_of(newest) != text:
             # To the microsecond and in UTC, so that names sort by time and no two runs share one.
-            write_text(runs / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S.%f}Z.yaml", text)
+            write_text(self.runs / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S.%f}Z.yaml", text)
 
     def write(self, record: Record) -> None:
         """Write a record so that a reader sees the old one or the new one, never half of it."""

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 import torch
 from made_sets import make_set
-from report.records import make_record
+from report.records import make_cell, make_record
 from safetensors.torch import load_file, save_file
 
 from bench import PARAMETERIZATIONS, BenchError
 from bench.record import Record
+from bench.sweep.code_seen import remember_code
 from bench.sweep.store import Store
 
 
@@ -213,6 +214,7 @@ _HOLD = """
 import sys, time
 from pathlib import Path
 from bench import PARAMETERIZATIONS
+from bench.sweep.code_seen import remember_code
 from bench.sweep.store import Store
 with Store(Path(sys.argv[1])).claim("k"):
     print("held", flush=True)
@@ -254,6 +256,24 @@ def test_every_runs_config_is_kept_in_order_of_time_and_the_newest_is_run_yaml(t
         store.keep_config(text)
     assert [file.read_text() for file in sorted((tmp_path / "runs").iterdir())] == ["a: 1\n", "a: 2\n", "a: 1\n"]
     assert (tmp_path / "run.yaml").read_text() == "a: 1\n"
+
+
+@pytest.mark.parametrize("name", ["run.yaml", "code.json", "claims/k.lock"])
+def test_a_folder_in_the_place_of_a_file_is_set_aside(tmp_path: Path, name: str) -> None:
+    (tmp_path / name / "of a user").mkdir(parents=True)
+    store = Store(tmp_path)
+    store.keep_config("a: 1\n")
+    remember_code(store, [make_cell(code_hash="new")])
+    with store.claim("k"):
+        assert (tmp_path / name).is_file()
+    assert (tmp_path / f"{name}.damaged" / "of a user").is_dir()
+
+
+@pytest.mark.parametrize("name", ["runs", "claims", "logs"])
+def test_a_file_in_the_place_of_a_folder_is_told_before_anything_runs(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(BenchError, match="cannot be written: File exists"):
+        Store(tmp_path).prepare()
 
 
 def test_a_kept_config_that_cannot_be_read_does_not_matter(tmp_path: Path) -> None:
