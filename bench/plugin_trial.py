@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from .errors import BenchError
 from .registry import discover, is_loaded, load_plugin_file
 
 _LIMIT = 60.0  # seconds that one process gets to import all of them
+_START = 120.0  # seconds that it gets before, for the suite's own plugins and the installed ones; a machine may be busy
+_POLL = 0.1  # seconds between looks at how far it is
 
 _READY = "."
 
@@ -25,7 +28,7 @@ def discover_tried(files: Sequence[str], limit: float = _LIMIT) -> None:
 
     Args:
         files: plugin files named by the user.
-        limit: seconds that the trial may take.
+        limit: seconds that the files may take.
 
     Raises:
         BenchError: a file does not import, ends the process that imports it, or does not come to an end.
@@ -49,15 +52,29 @@ def _try(files: Sequence[str], limit: float) -> None:
     )
     with trial:
         try:
-            answer, _ = trial.communicate(json.dumps({"path": sys.path, "files": list(files)}), limit)
-        except subprocess.TimeoutExpired as expired:
-            trial.kill()
-            _refuse(files, _text(expired.output), f"is not done after {limit:g} s")
-        except BaseException:  # Ctrl-C
-            trial.kill()
-            raise
+            answer, ended = _answer(trial, json.dumps({"path": sys.path, "files": list(files)}), limit)
+        finally:
+            trial.kill()  # also after Ctrl-C
     if answer.startswith(_READY):  # else it broke before it came to the files, and tells nothing about them
-        _refuse(files, answer, _end(trial.returncode))
+        _refuse(files, answer, _end(trial.returncode) if ended else f"is not done after {limit:g} s")
+    elif not ended:
+        raise BenchError(
+            f"'{files[0]}' cannot be tried: the installed plugins are not imported after {_START:g} s; take out the one that hangs"
+        )
+
+
+def _answer(trial: subprocess.Popen[str], asked: str, limit: float) -> tuple[str, bool]:
+    """Return what a trial has said, and whether it came to an end; the files have ``limit`` seconds once it is ready for them."""
+    given: str | None = asked
+    deadline, answer = time.monotonic() + _START, ""
+    while time.monotonic() < deadline:
+        try:
+            return trial.communicate(given, _POLL)[0], True
+        except subprocess.TimeoutExpired as expired:
+            given, before, answer = None, answer, _text(expired.output)
+        if answer and not before:
+            deadline = time.monotonic() + limit
+    return answer, False
 
 
 def _refuse(files: Sequence[str], answer: str, what: str) -> None:
