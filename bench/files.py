@@ -22,6 +22,9 @@ from .schema import Count
 #: What this process has hashed: (device, inode, size, time of change) -> SHA-256. A whitening of 75 MB is not read twice.
 _HASHED: dict[tuple[int, int, int, int], str] = {}
 
+#: Bytes of the longest text that is read at once: far more than any record, and far less than the memory of a machine.
+_LONGEST_TEXT = 64 * 2**20
+
 
 class Checksum(TypedDict):
     """By what a file is known again."""
@@ -68,10 +71,24 @@ def read_text(file: Path) -> str:
     """Return the text of a regular file in UTF-8.
 
     Raises:
-        OSError: as ``read_bytes``.
+        OSError: as ``read_bytes``, or the file is far longer than any text here: it would fill the memory.
         UnicodeDecodeError: (a ValueError) it is not UTF-8.
     """
-    return read_bytes(file).decode("utf-8")
+    with open_regular(file) as stream:
+        if os.fstat(stream.fileno()).st_size > _LONGEST_TEXT:
+            raise OSError(errno.EINVAL, f"it is longer than {_LONGEST_TEXT // 2**20} MiB", str(file))
+        return stream.read().decode("utf-8")
+
+
+def read_end(file: Path, count: int) -> bytes:
+    """Return the last ``count`` bytes of a regular file, or all of a shorter one.
+
+    Raises:
+        OSError: as ``open_regular``.
+    """
+    with open_regular(file) as stream:
+        stream.seek(max(0, os.fstat(stream.fileno()).st_size - count))
+        return stream.read(count)
 
 
 def checksum(file: Path) -> Checksum:

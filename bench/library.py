@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import BenchError, UnwritableError
+from .errors import BenchError, RejectedSet, UnwritableError
 from .record import Record
 from .sweep.code_seen import code_seen, remember_code, stale_keys
 from .sweep.listener import SweepListener
 from .sweep.readers import default_out, from_keywords
 from .sweep.running.numerics import settled
 from .sweep.settings import RunSettings, config_text
-from .sweep.store import Store
+from .sweep.store import Store, damage_of_set
 
 if TYPE_CHECKING:
     import pandas
@@ -226,8 +226,10 @@ def write_report(store: Store, said: Sequence[str] = ()) -> tuple[list[Path], li
             records, fresh = store.read_all()
             return render(list(records.values()), store.out, [*said, *fresh], stale_keys(records, code_seen(store))), fresh
     except OSError as error:
+        at = error.filename2 or error.filename  # the second one is what was to be replaced
+        why = f"{error.strerror} ('{at}')" if at else error.strerror
         raise UnwritableError(
-            f"the report cannot be written into '{store.out}': {error.strerror}; make room there, then give the command report"
+            f"the report cannot be written into '{store.out}': {why}; make room there, then give the command report"
         ) from error
 
 
@@ -240,7 +242,7 @@ def load_set(path: Path | str, data_root: Path | str | None = None) -> Distilled
 
     Raises:
         BenchError: its data set is neither registered nor in ``data_root``.
-        RejectedSet: it cannot be read, or does not fit its own manifest.
+        RejectedSet: it cannot be read, does not fit its own manifest, or is not the set that a sweep made there.
     """
     from .data import default_data_root
     from .judge.decoding import load_closed
@@ -250,6 +252,7 @@ def load_set(path: Path | str, data_root: Path | str | None = None) -> Distilled
 
     discover()
     root = Path(data_root).expanduser() if data_root else default_data_root()
+    _refuse_damaged(Path(path))
     return load_closed(Path(path), find_dataset(read_manifest(Path(path))["dataset"], root).spec)
 
 
@@ -277,7 +280,7 @@ def judge_set(
 
     Raises:
         BenchError: a name is unknown, or the data set is not there.
-        RejectedSet: the set breaks a rule of the audit.
+        RejectedSet: the set breaks a rule of the audit, or is not the one that a sweep made in that folder.
     """
     from . import judge
     from .budget import BudgetRequest
@@ -294,12 +297,23 @@ def judge_set(
     with settled(), tempfile.TemporaryDirectory(prefix="ddbench-set-") as scratch:
         if isinstance(given, (str, Path)):
             folder = Path(given)
+            _refuse_damaged(folder)
         else:
             folder = Path(scratch)
             given.save(folder)
         wanted = f"{_pixels_of(folder, dataset)}px" if budget is None else str(budget)
         granted = BudgetRequest.parse(wanted).resolve(spec.classes, spec.height, spec.width)
         return judge.judge_folder(folder, dataset, granted, chosen, seed, None, device=take_device(device))
+
+
+def _refuse_damaged(folder: Path) -> None:
+    """Refuse a set that has other checksums than ``distil.json`` beside it; a released set has none.
+
+    Raises:
+        RejectedSet: says which file differs.
+    """
+    if damage := damage_of_set(folder):
+        raise RejectedSet(f"the set in {folder} is not the one that was made there ({damage}); run its sweep again, or take a whole copy")
 
 
 def _pixels_of(folder: Path, dataset: Dataset) -> int:

@@ -7,9 +7,11 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from .errors import BenchError
 from .registry import discover, is_loaded, load_plugin_file
@@ -42,19 +44,23 @@ def discover_tried(files: Sequence[str], limit: float = _LIMIT) -> None:
 def _try(files: Sequence[str], limit: float) -> None:
     home = str(Path(__file__).resolve().parents[1])
     paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-    trial = subprocess.Popen(
-        [sys.executable, "-P", "-c", "from bench.plugin_trial import serve; serve()"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-    )
-    with trial:
-        try:
-            answer, ended = _answer(trial, json.dumps({"path": sys.path, "files": list(files)}), limit)
-        finally:
-            trial.kill()  # also after Ctrl-C
+    # A file, not a pipe: a process that a plugin leaves behind would keep a pipe open.
+    with tempfile.TemporaryFile() as answers:
+        trial = subprocess.Popen(
+            [sys.executable, "-P", "-c", "from bench.plugin_trial import serve; serve()"],
+            stdin=subprocess.PIPE,
+            stdout=answers,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        )
+        with trial:
+            try:
+                ended = _comes_to_an_end(trial, json.dumps({"path": sys.path, "files": list(files)}), answers, limit)
+            finally:
+                trial.kill()  # also after Ctrl-C
+        answers.seek(0)
+        answer = answers.read().decode()
     if answer.startswith(_READY):  # else it broke before it came to the files, and tells nothing about them
         _refuse(files, answer, _end(trial.returncode) if ended else f"is not done after {limit:g} s")
     elif not ended:
@@ -63,18 +69,19 @@ def _try(files: Sequence[str], limit: float) -> None:
         )
 
 
-def _answer(trial: subprocess.Popen[str], asked: str, limit: float) -> tuple[str, bool]:
-    """Return what a trial has said, and whether it came to an end; the files have ``limit`` seconds once it is ready for them."""
+def _comes_to_an_end(trial: subprocess.Popen[str], asked: str, answers: IO[bytes], limit: float) -> bool:
+    """Wait for a trial; its files have ``limit`` seconds from when it says that it is ready for them."""
     given: str | None = asked
-    deadline, answer = time.monotonic() + _START, ""
+    ready, deadline = False, time.monotonic() + _START
     while time.monotonic() < deadline:
         try:
-            return trial.communicate(given, _POLL)[0], True
-        except subprocess.TimeoutExpired as expired:
-            given, before, answer = None, answer, _text(expired.output)
-        if answer and not before:
-            deadline = time.monotonic() + limit
-    return answer, False
+            trial.communicate(given, _POLL)
+            return True
+        except subprocess.TimeoutExpired:
+            given = None
+        if not ready and os.fstat(answers.fileno()).st_size:
+            ready, deadline = True, time.monotonic() + limit
+    return False
 
 
 def _refuse(files: Sequence[str], answer: str, what: str) -> None:
@@ -82,10 +89,6 @@ def _refuse(files: Sequence[str], answer: str, what: str) -> None:
     done = answer.count("+")
     if done < len(files):
         raise BenchError(f"plugin file '{files[done]}' does not import: importing it {what}; take out what does so")
-
-
-def _text(output: bytes | str | None) -> str:
-    return output.decode() if isinstance(output, bytes) else output or ""
 
 
 def _end(code: int) -> str:

@@ -140,7 +140,7 @@ class Cost(TypedDict):
 
 
 class Distillation(TypedDict):
-    """``distil``: how the set was made; a cell that never came so far has none of it."""
+    """``distil``: how the set was made, and what its files are; a cell that never came so far has none of it."""
 
     seconds: NotRequired[Amount]
     outer_steps: NotRequired[Count]
@@ -149,15 +149,15 @@ class Distillation(TypedDict):
     device: NotRequired[str]
     computed: NotRequired[Annotated[dict[str, Any], FINITE]]
     prerequisites: NotRequired[list[Cost]]
+    files: NotRequired[dict[str, Checksum]]
 
 
 @with_config(STRICT)
 class MadeSet(Distillation):
-    """``distil.json`` of a set, which is written last: how it was made, by which code, and what its other files are."""
+    """``distil.json`` of a set, which is written last: how it was made, and by which code."""
 
     code_hash: NotRequired[str]
     environment: NotRequired[Annotated[dict[str, Any], FINITE]]
-    files: NotRequired[dict[str, Checksum]]
 
 
 @with_config({**STRICT, "extra": "allow"})

@@ -222,7 +222,8 @@ def load_plugin_file(file: str) -> None:
     """
     path = Path(file).resolve()
     if not path.is_file():
-        raise BenchError(f"plugin file '{file}' does not exist; give --plugin the path of a Python file")
+        found = "is not a regular file" if path.exists() else "does not exist"
+        raise BenchError(f"plugin file '{file}' {found}; give --plugin the path of a Python file")
     name = _module_name(path)
     if name in sys.modules:
         return

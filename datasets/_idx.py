@@ -13,8 +13,10 @@ import numpy as np
 
 from bench import BenchError
 from bench.file_kinds import kind_of
-from bench.files import read_bytes
+from bench.files import open_regular
 from bench.guard import ForbiddenAccess
+
+_MOST = 2**30  # bytes; the largest relative of MNIST (EMNIST) has half of it
 
 
 def names_of(name: str) -> tuple[str, ...]:
@@ -54,15 +56,22 @@ def read_idx(folder: Path, name: str, dimensions: int) -> tuple[np.ndarray, Path
 
 
 def _content(file: Path) -> bytes:
+    """Return what a file holds, unpacked; no more of it than any of these files has, since a few bytes can unpack to a terabyte."""
     try:
-        content = read_bytes(file)
-        return gzip.decompress(content) if file.suffix == ".gz" else content
+        with open_regular(file) as stream:
+            content = stream.read(4)
+            stream.seek(0)
+            opened = gzip.GzipFile(fileobj=stream) if file.suffix == ".gz" else stream
+            content = opened.read(_MOST + 1)
     except ForbiddenAccess:
         raise
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise BenchError(f"{file} is damaged or no gzip file, it holds {kind_of(content)} ({error}); replace it") from error
     except OSError as error:
         raise BenchError(f"{file} cannot be read ({error.strerror or error}); put the official file there") from error
+    if len(content) > _MOST:
+        raise BenchError(f"{file} holds more than {_MOST // 2**20} MiB, which no file of MNIST and its relatives does; replace it")
+    return content
 
 
 def _remedy(file: Path, content: bytes) -> str:

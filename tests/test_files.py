@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import files
-from bench.files import read_bytes, read_text, replacing, write_bytes, write_text
+from bench.files import read_bytes, read_end, read_text, replacing, write_bytes, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -99,3 +99,20 @@ def test_the_file_gets_the_permissions_of_any_new_file(tmp_path: Path) -> None:
     write_text(tmp_path / "ours", "")
     (tmp_path / "theirs").write_text("")
     assert os.stat(tmp_path / "ours").st_mode == os.stat(tmp_path / "theirs").st_mode
+
+
+def test_a_text_that_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "record.json").touch()
+    os.truncate(tmp_path / "record.json", 2**40)  # a hole, which takes no room on the disk
+    with pytest.raises(OSError, match="it is longer than 64 MiB"):
+        read_text(tmp_path / "record.json")
+
+
+def test_the_end_of_a_file_is_read_without_the_rest(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as stream:
+        stream.truncate(2**40)
+        stream.seek(0, os.SEEK_END)
+        stream.write(b"the last words")
+    assert read_end(tmp_path / "log", 10) == b"last words"
+    write_bytes(tmp_path / "short", b"abc")
+    assert read_end(tmp_path / "short", 10) == b"abc"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 import subprocess
 import sys
 import threading
@@ -226,6 +228,22 @@ def test_what_a_record_lacks_is_missing_and_a_corrupt_one_is_warned_of(swept: be
     assert (folder / "bad.json").is_file()
     with pytest.raises(BenchError, match="is not there"):
         bench.load_records(tmp_path / "nowhere")
+
+
+def test_a_record_knows_its_set_and_a_set_that_is_another_one_is_refused(swept: bench.SweepResult, tmp_path: Path) -> None:
+    (record,) = swept.records.values()
+    folder = tmp_path / "copy"
+    shutil.copytree(swept.out / "sets" / record.distil_key, folder)
+    tensors = folder / "tensors.safetensors"
+    assert record.distil["files"]["tensors.safetensors"]["sha256"] == hashlib.sha256(tensors.read_bytes()).hexdigest()
+    content = bytearray(tensors.read_bytes())
+    content[-1] ^= 1
+    tensors.write_bytes(content)
+    for use in (bench.load_set, lambda path: bench.judge_set(path, "digits", students=1)):
+        with pytest.raises(bench.RejectedSet, match="is not the one that was made there .*tensors.safetensors"):
+            use(folder)
+    (folder / "distil.json").unlink()  # as a set that somebody released
+    assert bench.load_set(folder).spec.name == "digits"
 
 
 def test_public_names_are_there() -> None:

@@ -58,6 +58,16 @@ def test_an_environment_variable_that_cannot_be_a_path_is_refused(monkeypatch: p
         default_data_root()
 
 
+def test_a_variable_that_is_not_set_is_not_blamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DDBENCH_OUT", raising=False)
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(BenchError, match="the default of --out 'results' cannot be a path"):
+        default_out()
+
+
 def test_a_circle_of_links_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").symlink_to(tmp_path / "a")

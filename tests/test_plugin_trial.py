@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,3 +108,30 @@ def test_a_plugin_is_tried_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(plugin_trial, "_try", lambda *_: pytest.fail("it was tried again"))
     discover_tried([file])
     discover_tried([])
+
+
+def test_a_process_that_a_plugin_leaves_behind_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = tmp_path / "left"
+    monkeypatch.setenv("LEFT", str(left))
+    file = plugin(
+        tmp_path,
+        "import os, time\n"
+        "if not os.path.exists(os.environ['LEFT']):\n"
+        "    if child := os.fork():\n"
+        "        open(os.environ['LEFT'], 'w').write(str(child))\n"
+        "    else:\n"
+        "        time.sleep(600)\n"
+        "        os._exit(0)\n",
+    )
+    discover_tried([file])
+    assert registry.is_loaded(file)
+    os.kill(int(left.read_text()), signal.SIGKILL)  # raises if it has ended, and then nothing was shown
+
+
+def test_a_plugin_that_is_no_regular_file_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.py")
+    for there in (tmp_path, tmp_path / "pipe.py"):
+        with pytest.raises(BenchError, match=r"is not a regular file; give --plugin the path of a Python file"):
+            discover_tried([str(there)])
+    with pytest.raises(BenchError, match=r"does not exist; give --plugin the path of a Python file"):
+        discover_tried([str(tmp_path / "nothing.py")])

@@ -196,7 +196,7 @@ def test_a_damaged_recipe_file_is_read_or_one_sentence(recipes: Any, text: str) 
             check_built(Toy(**rule.set), "a test")
 
 
-@pytest.mark.parametrize("name", ["podd", "rat_bptt", "random"])
+@pytest.mark.parametrize("name", ["podd", "rat_bptt", "random", "herding", "k_center", "k_means"])
 @hypothesis_settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_recipe_file_of_the_suite_is_read_or_one_sentence(

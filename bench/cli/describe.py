@@ -7,13 +7,14 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..files import read_bytes
+from ..files import read_end
 from ..judge.protocol import DEFAULT_NETWORK, OWN_NETWORK
 from ..record import Record, mean
 from ..sweep.store import Store
 from .earlier_runs import data_root_of, earlier_runs, where_plugin_was
 
 _LOG_LINES = 20
+_LOG_BYTES = 2**16  # of the end of a log, which a plugin that prints a lot can make longer than the memory
 
 
 def describe_record(record: Record, store: Store, program: str) -> str:
@@ -149,7 +150,7 @@ def _log_tail(record: Record, store: Store) -> str:
     if not record.log:
         return ""
     try:
-        lines = read_bytes(store.out / record.log).decode("utf-8", errors="replace").splitlines()
+        lines = read_end(store.out / record.log, _LOG_BYTES).decode("utf-8", errors="replace").splitlines()
     except OSError:
         return f"log {store.out / record.log} is not there"
     return f"last lines of {store.out / record.log}\n" + _indented(lines[-_LOG_LINES:])

@@ -147,7 +147,10 @@ def _same_seed_same_bytes(trial: Trial) -> None:
 
 @kept(TRIAL_CHECKS, "another seed gives other images, or the same where it is deterministic")
 def _another_seed(trial: Trial) -> None:
-    _, other = trial.distill("other seed", seed=1, key=f"{trial.task.key} other seed")
+    another = trial.of_another_seed()
+    if isinstance(another, Refusal):
+        raise BrokenContract(f"seed 0 is taken and seed 1 is refused ({another.reason}); let the budget and the data set alone decide")
+    _, other = another.distill("other seed")
     same = torch.equal(trial.first.distilled.parameterization.decode().images, other.parameterization.decode().images)
     if trial.method.same_for_every_seed():
         require(same, "it is declared deterministic, and another seed gives other images; drop the declaration or the random numbers")

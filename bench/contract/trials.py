@@ -103,7 +103,8 @@ class Trial:
     """One method at one budget, ready to distil any number of times with a few outer steps.
 
     Attributes:
-        label: the method as it is typed, and the budget.
+        request: the method as it is typed.
+        budget: as it is typed.
         method: it, with everything resolved.
         task: what it is given.
         dataset: what the task is made of.
@@ -111,12 +112,22 @@ class Trial:
         scratch: folder for the sets.
     """
 
-    label: str
+    request: MethodRequest
+    budget: str
     method: Method
     task: Task
     dataset: Dataset
     data_hash: str
     scratch: Path
+
+    @property
+    def label(self) -> str:
+        """The method as it is typed, and the budget."""
+        return f"{self.request.label} at {self.budget}"
+
+    def of_another_seed(self) -> Trial | Refusal:
+        """Return the same with another distillation seed, planned anew: a seed may have prerequisites of its own."""
+        return trial_of(self.request, self.budget, self.dataset, self.scratch, seed=self.task.seed + 1)
 
     def distill(self, name: str, **changes: Any) -> tuple[Path, DistilledSet]:
         """Distil with changes to the task, save the set and return its folder and what was saved."""
@@ -148,7 +159,7 @@ class Trial:
         return WatchedRun(folder, made, tuple(violations), touched, self.data_hash != self.dataset.fingerprint())
 
 
-def trial_of(request: MethodRequest, budget: str, dataset: Dataset, scratch: Path) -> Trial | Refusal:
+def trial_of(request: MethodRequest, budget: str, dataset: Dataset, scratch: Path, seed: int = 0) -> Trial | Refusal:
     """Do what a sweep does before it distils; to refuse is within the contract, if the table can show why.
 
     Args:
@@ -156,6 +167,7 @@ def trial_of(request: MethodRequest, budget: str, dataset: Dataset, scratch: Pat
         budget: as it is typed.
         dataset: what is distilled.
         scratch: folder for sets and prerequisites.
+        seed: distillation seed.
 
     Raises:
         BrokenContract: the refusal is no sentence.
@@ -168,7 +180,7 @@ def trial_of(request: MethodRequest, budget: str, dataset: Dataset, scratch: Pat
         return ensure(need, dataset, store, data_hash=data_hash).path
 
     granted = BudgetRequest.parse(budget).resolve(spec.classes, spec.height, spec.width)
-    answer = plan_request(request, PlanContext(spec, granted, find=find))
+    answer = plan_request(request, PlanContext(spec, granted, seed, find=find))
     if isinstance(answer, Refusal):
         check_is_a_sentence(answer.reason)
         return answer
@@ -178,14 +190,14 @@ def trial_of(request: MethodRequest, budget: str, dataset: Dataset, scratch: Pat
         spec=spec,
         train=dataset.train,
         budget=granted,
-        seed=0,
-        key=f"contract {request.label} {budget}",
+        seed=seed,
+        key=f"contract {request.label} {budget} seed {seed}",
         open_space=lambda which: fit_space(which, dataset.train),
         plan=json.loads(canonical_json(dict(answer.plan))),  # as it comes back from a record
         effort=_OUTER_STEPS / max(_OUTER_STEPS, answer.outer_steps),
         find=opener((*answer.needs, *looked_into), store, data_hash),
     )
-    return Trial(f"{request.label} at {budget}", answer.method, task, dataset, data_hash, scratch)
+    return Trial(request, budget, answer.method, task, dataset, data_hash, scratch)
 
 
 def check_is_a_sentence(reason: str) -> None:

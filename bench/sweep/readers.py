@@ -253,4 +253,5 @@ def _stack(below: Overrides, above: Overrides) -> Overrides:
 
 def default_out() -> Path:
     """Return ``$DDBENCH_OUT`` or ``results`` under the current folder."""
-    return read_path(os.environ.get("DDBENCH_OUT") or "results", "$DDBENCH_OUT")
+    named = os.environ.get("DDBENCH_OUT")
+    return read_path(named, "$DDBENCH_OUT") if named else read_path("results", "the default of --out")

@@ -28,6 +28,15 @@ CHECKPOINT = "checkpoint.safetensors"
 _MADE_SET: Schema[MadeSet] = Schema(MadeSet)
 
 
+def damage_of_set(folder: Path) -> str:
+    """Say what is wrong with the set in a folder; empty where it is as ``distil.json`` beside it says, or nothing says how it was."""
+    try:
+        _whole_set(folder)
+    except _NotWhole as damage:
+        return str(damage)
+    return ""
+
+
 class _NotWhole(Exception):
     """A set is not there as it was made; the text says what is damaged, and is empty where it was never finished."""
 
@@ -166,11 +175,7 @@ class Store:
 
     def set_damage(self, distil_key: str) -> str:
         """Say what is wrong with a set that was finished once; empty for a whole one and for one that is not there yet."""
-        try:
-            _whole_set(self.set_folder(distil_key))
-        except _NotWhole as damage:
-            return str(damage)
-        return ""
+        return damage_of_set(self.set_folder(distil_key))
 
     def make_room(self, distil_key: str) -> Path:
         """Return the folder of a set that is to be made, without anything in it that no file could replace.
@@ -252,7 +257,7 @@ def _move_aside(files: list[Path], really: bool) -> str:
 
 
 def _whole_set(folder: Path) -> dict[str, Any]:
-    """Return ``distil.json`` of a set without its checksums, which hold.
+    """Return ``distil.json`` of a set, whose checksums hold.
 
     Raises:
         _NotWhole: they do not, or the set was never finished, or its decoder has another version by now.
@@ -263,7 +268,7 @@ def _whole_set(folder: Path) -> dict[str, Any]:
         info: dict[str, Any] = {**_MADE_SET.read(read_text(folder / _MADE))}
     except (OSError, ValueError) as error:
         raise _NotWhole(f"{_MADE} cannot be read: {_why(error)}") from error
-    files = info.pop("files", {})
+    files = info.get("files", {})
     if set(files) != {MANIFEST, TENSORS}:
         raise _NotWhole(f"{_MADE} has no checksums, as earlier versions of the suite wrote none")
     if found := difference(folder, files):

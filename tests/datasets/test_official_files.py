@@ -316,6 +316,17 @@ DAMAGED_IDX: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.parametrize("name", [IDX, f"{IDX}.gz"])
+def test_no_more_is_read_than_such_a_file_can_hold(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few bytes can unpack to a terabyte, and a sparse file can be as long."""
+    folder = write_mnist(tmp_path)
+    (folder / IDX).unlink()
+    (folder / name).write_bytes(gzip.compress(bytes(2**21)) if name.endswith(".gz") else bytes(2**21))
+    monkeypatch.setattr("bench.datasets._idx._MOST", 2**20)
+    with pytest.raises(BenchError, match="holds more than 1 MiB, which no file of MNIST and its relatives does; replace it"):
+        load_dataset("mnist", options=DataOptions(tmp_path, download=False))
+
+
 @pytest.mark.parametrize(("damage", "complaint"), DAMAGED_IDX.values(), ids=DAMAGED_IDX)
 def test_damaged_idx_files_are_a_sentence(damage: Callable[[Path], object], complaint: str, tmp_path: Path) -> None:
     damage(write_mnist(tmp_path))

@@ -70,6 +70,15 @@ def test_a_report_that_cannot_be_written_is_no_wrong_input(sweep: Sweep, monkeyp
     assert done.record.status == "ok"
 
 
+def test_what_stands_in_the_way_of_a_report_is_named(sweep: Sweep) -> None:
+    done = sweep()
+    (done.store.out / "leaderboard.md").unlink()
+    (done.store.out / "leaderboard.md").mkdir()
+    again = sweep()
+    assert again.code == 1
+    assert f"Is a directory ('{done.store.out / 'leaderboard.md'}'); make room there" in again.err.splitlines()[-1]
+
+
 def test_a_stage_without_room_fails_with_that_reason_and_the_others_go_on(sweep: Sweep) -> None:
     done = sweep("--methods", "toy_mean[behave=disk_full],toy_mean", "--jobs", "1")
     assert done.code == 3
