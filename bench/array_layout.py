@@ -78,7 +78,7 @@ def folders_of_arrays(root: Path) -> list[str]:
     return [name for name in names if is_folder_name(name) and all(map(os.path.exists, array_layout_files(root, name)))]
 
 
-def undescribed(name: str, root: Path) -> DatasetPlugin:
+def plugin_of_arrays(name: str, root: Path) -> DatasetPlugin:
     """Return a data set of which nothing is known but its arrays: ``classes.txt`` has its classes, the arrays their size.
 
     Only the header of the training images is read. A left-right flip is taken to keep the class.

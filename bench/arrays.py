@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import BenchError
+from .errors import BenchError, reason_of
 from .file_kinds import kind_of
 from .files import read_text
 from .guard import ForbiddenAccess
@@ -38,7 +38,7 @@ def _head(file: Path) -> str:
         with file.open("rb") as stream:
             return kind_of(stream.read(64))
     except OSError as error:
-        return f"something unreadable: {error.strerror}"
+        return f"something unreadable: {reason_of(error)}"
 
 
 def image_shape(images: np.ndarray, file: Path) -> tuple[int, int, int]:
@@ -160,8 +160,7 @@ def read_class_names(file: Path) -> tuple[str, ...]:
     except ForbiddenAccess:
         raise
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise BenchError(f"{file} cannot be read as UTF-8 text ({why}); write one class name on each line") from error
+        raise BenchError(f"{file} cannot be read as UTF-8 text ({reason_of(error)}); write one class name on each line") from error
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
     if odd := [name for name in names if not all(letter.isprintable() or letter.isspace() for letter in name)]:
         raise BenchError(f"{file} holds what is no text, {odd[0][:40]!r}; write one class name on each line")

@@ -64,6 +64,11 @@ def shorten(value: object) -> str:
     return cut(text)
 
 
+def reason_of(error: Exception) -> str:
+    """Return what an error says, without the path that the sentence names anyway."""
+    return str(getattr(error, "strerror", None) or error)
+
+
 def in_words(complaint: str) -> str:
     """Return what pydantic says of a value that does not fit, without its vocabulary: ``it should be a whole number``."""
     for theirs, ours in _WORDS:

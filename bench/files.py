@@ -17,6 +17,7 @@ from filelock import FileLock
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from .errors import reason_of
 from .schema import Count
 
 #: What this process has hashed: (device, inode, size, time of change) -> SHA-256. A whitening of 75 MB is not read twice.
@@ -121,7 +122,7 @@ def difference(folder: Path, listed: Mapping[str, Checksum]) -> str:
         except FileNotFoundError:
             return f"{name} is missing"
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            return f"{name!r} cannot be read: {getattr(error, 'strerror', None) or error}"
+            return f"{name!r} cannot be read: {reason_of(error)}"
     return ""
 
 

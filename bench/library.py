@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import BenchError, RejectedSet, UnwritableError
+from .paths import read_path
 from .record import Record
 from .sweep.code_seen import code_seen, remember_code, stale_keys
 from .sweep.listener import SweepListener
@@ -111,7 +112,7 @@ def run_sweep(
         OSError: nothing can be written into ``out``.
     """
     with settled():
-        store = Store(Path(out) if out else default_out())
+        store = Store(read_path(out, "out") if out else default_out())
         return _Sweep(settings, listener or SweepListener(), store, rerun, force, dry_run).run(executor)
 
 
@@ -251,9 +252,10 @@ def load_set(path: Path | str, data_root: Path | str | None = None) -> Distilled
     from .registry import discover
 
     discover()
-    root = Path(data_root).expanduser() if data_root else default_data_root()
-    _refuse_damaged(Path(path))
-    return load_closed(Path(path), find_dataset(read_manifest(Path(path))["dataset"], root).spec)
+    root = read_path(data_root, "data_root") if data_root else default_data_root()
+    folder = read_path(path, "path")
+    _refuse_damaged(folder)
+    return load_closed(folder, find_dataset(read_manifest(folder)["dataset"], root).spec)
 
 
 def judge_set(
@@ -296,7 +298,7 @@ def judge_set(
     spec = dataset.spec
     with settled(), tempfile.TemporaryDirectory(prefix="ddbench-set-") as scratch:
         if isinstance(given, (str, Path)):
-            folder = Path(given)
+            folder = read_path(given, "given")
             _refuse_damaged(folder)
         else:
             folder = Path(scratch)
@@ -348,9 +350,10 @@ def load_records(folder: Path | str) -> pandas.DataFrame:
     """
     from .report.frame import SCORES, record_frame, score_frame
 
-    if not Path(folder).is_dir():
-        raise BenchError(f"the out folder '{folder}' is not there; name the folder of an earlier run")
-    records, corrupt = Store(Path(folder)).read_all(set_aside=False)
+    out = read_path(folder, "folder")
+    if not out.is_dir():
+        raise BenchError(f"the out folder '{out}' is not there; name the folder of an earlier run")
+    records, corrupt = Store(out).read_all(set_aside=False)
     for warning in corrupt:
         warnings.warn(warning, stacklevel=2)
     frame = record_frame(score_frame(records.values()))

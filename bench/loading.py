@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 
 import torch
 
-from .array_layout import array_layout_files, folders_of_arrays, is_folder_name, undescribed
+from .array_layout import array_layout_files, folders_of_arrays, is_folder_name, plugin_of_arrays
 from .data import DataOptions, Dataset, DatasetPlugin, Spec, Split, SplitName, default_data_root
 from .errors import BenchError
 from .guard import ForbiddenAccess
@@ -132,7 +132,7 @@ def find_dataset(name: str, root: Path) -> DatasetPlugin:
     files = array_layout_files(root, name)
     missing = [file.name for file in files if not os.path.exists(file)]
     if not missing:
-        return undescribed(name, root)
+        return plugin_of_arrays(name, root)
     if len(missing) < len(files):
         hint = " (one class name on each line)" if "classes.txt" in missing else ""
         raise BenchError(f"data set '{name}' in {root / name} lacks {', '.join(missing)}{hint}; put them beside the others")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
-from .errors import RejectedSet
+from .errors import RejectedSet, reason_of
 from .files import read_text
 from .schema import FINITE, STRICT, Count, Positive, Schema, schema_of
 
@@ -51,7 +51,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         text = read_text(file)
     except (OSError, ValueError) as error:
-        raise RejectedSet(f"the manifest {file} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise RejectedSet(f"the manifest {file} cannot be read: {reason_of(error)}") from error
     try:
         return _FILE.read(text)
     except ValueError as error:

@@ -8,13 +8,17 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from .errors import BenchError
 from .registry import discover, is_loaded, load_plugin_file
 
 _LIMIT = 60.0  # seconds that one process gets to import all of them
+_START = 120.0  # seconds that it gets before, for the suite's own plugins and the installed ones; a machine may be busy
+_POLL = 0.1  # seconds between looks at how far it is
 
 _READY = "."
 
@@ -26,7 +30,7 @@ def discover_tried(files: Sequence[str], limit: float = _LIMIT) -> None:
 
     Args:
         files: plugin files named by the user.
-        limit: seconds that the trial may take.
+        limit: seconds that the files may take.
 
     Raises:
         BenchError: a file does not import, ends the process that imports it, or does not come to an end.
@@ -50,20 +54,34 @@ def _try(files: Sequence[str], limit: float) -> None:
             text=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         )
-        what = ""
         with trial:
             try:
-                trial.communicate(json.dumps({"path": sys.path, "files": list(files)}), limit)
-            except subprocess.TimeoutExpired:
-                trial.kill()
-                what = f"is not done after {limit:g} s"
-            except BaseException:  # Ctrl-C
-                trial.kill()
-                raise
+                ended = _comes_to_an_end(trial, json.dumps({"path": sys.path, "files": list(files)}), answers, limit)
+            finally:
+                trial.kill()  # also after Ctrl-C
         answers.seek(0)
         answer = answers.read().decode()
-    if what or answer.startswith(_READY):  # else it broke before it came to the files, and tells nothing about them
-        _refuse(files, answer, what or _end(trial.returncode))
+    if answer.startswith(_READY):  # else it broke before it came to the files, and tells nothing about them
+        _refuse(files, answer, _end(trial.returncode) if ended else f"is not done after {limit:g} s")
+    elif not ended:
+        raise BenchError(
+            f"'{files[0]}' cannot be tried: the installed plugins are not imported after {_START:g} s; take out the one that hangs"
+        )
+
+
+def _comes_to_an_end(trial: subprocess.Popen[str], asked: str, answers: IO[bytes], limit: float) -> bool:
+    """Wait for a trial; its files have ``limit`` seconds from when it says that it is ready for them."""
+    given: str | None = asked
+    ready, deadline = False, time.monotonic() + _START
+    while time.monotonic() < deadline:
+        try:
+            trial.communicate(given, _POLL)
+            return True
+        except subprocess.TimeoutExpired:
+            given = None
+        if not ready and os.fstat(answers.fileno()).st_size:
+            ready, deadline = True, time.monotonic() + limit
+    return False
 
 
 def _refuse(files: Sequence[str], answer: str, what: str) -> None:

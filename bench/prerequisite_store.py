@@ -15,7 +15,7 @@ from filelock import FileLock
 from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
-from .errors import BenchError, RejectedSet, did_you_mean
+from .errors import BenchError, RejectedSet, did_you_mean, reason_of
 from .fields import hyperparameters
 from .files import Checksum, checksum, difference, lock, make_way, read_text, set_aside
 from .guard import guarded
@@ -289,7 +289,7 @@ def _check(folder: Path, key: str) -> None:
     except FileNotFoundError as error:
         raise _Damaged(f"{MANIFEST} is missing") from error
     except (OSError, ValueError) as error:
-        raise _Damaged(f"its manifest cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise _Damaged(f"its manifest cannot be read: {reason_of(error)}") from error
     if manifest["key"] != key:
         raise _Damaged("the manifest is of something else")
     if found := difference(folder, manifest["files"]):

@@ -33,6 +33,11 @@ Kind = Literal["contestant", "reference", "full_data"]
 STATUSES: tuple[str, ...] = get_args(Status)
 
 
+def label_of(method: str, variant: str) -> str:
+    """Return a method as it is typed and shown: ``podd`` or ``podd[order=random]``."""
+    return f"{method}[{variant}]" if variant else method
+
+
 @dataclass
 class Cell:
     """One square of the sweep: what is run, with everything resolved. Plain JSON all through.
@@ -117,8 +122,8 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """The method as it is typed and shown: ``podd`` or ``podd[order=random]``."""
-        return f"{self.method}[{self.variant}]" if self.variant else self.method
+        """The method with its variant."""
+        return label_of(self.method, self.variant)
 
     @property
     def title(self) -> str:

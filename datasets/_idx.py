@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from bench import BenchError
+from bench.errors import reason_of
 from bench.file_kinds import kind_of
 from bench.files import open_regular
 from bench.guard import ForbiddenAccess
@@ -68,7 +69,7 @@ def _content(file: Path) -> bytes:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise BenchError(f"{file} is damaged or no gzip file, it holds {kind_of(content)} ({error}); replace it") from error
     except OSError as error:
-        raise BenchError(f"{file} cannot be read ({error.strerror or error}); put the official file there") from error
+        raise BenchError(f"{file} cannot be read ({reason_of(error)}); put the official file there") from error
     if len(content) > _MOST:
         raise BenchError(f"{file} holds more than {_MOST // 2**20} MiB, which no file of MNIST and its relatives does; replace it")
     return content

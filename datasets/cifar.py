@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from bench import DATASETS, BenchError, DataOptions, Dataset, Spec, Split, about
+from bench.errors import reason_of
 from bench.file_kinds import kind_of
 from bench.files import read_bytes
 from bench.guard import ForbiddenAccess
@@ -90,7 +91,7 @@ def _damage(folder: Path, sums: Mapping[str, str]) -> str:
         try:
             content = read_bytes(folder / name)
         except OSError as error:
-            return f"{folder / name} cannot be read ({error.strerror}); put the official file there"
+            return f"{folder / name} cannot be read ({reason_of(error)}); put the official file there"
         if hashlib.md5(content, usedforsecurity=False).hexdigest() != official:
             return f"{folder / name} is not the official file (another MD5), it holds {kind_of(content)}; replace it"
     return ""

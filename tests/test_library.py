@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 import torch
 
 import bench
-from bench import BenchError, Dataset, DistilledSet, SweepListener, TrainRecipe, registry
+from bench import BenchError, Dataset, DistilledSet, RejectedSet, SweepListener, TrainRecipe, registry
 from bench.decoders.images import Images
 from bench.record import mean
 from bench.sweep.running.executor import Job, Listener
@@ -244,6 +245,15 @@ def test_a_record_knows_its_set_and_a_set_that_is_another_one_is_refused(swept: 
             use(folder)
     (folder / "distil.json").unlink()  # as a set that somebody released
     assert bench.load_set(folder).spec.name == "digits"
+
+
+@pytest.mark.parametrize("read", [bench.load_records, bench.load_set])
+def test_paths_are_read_as_on_the_command_line(read: Callable[[str], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises((BenchError, RejectedSet), match=re.escape(str(tmp_path / "nowhere"))):
+        read("~/nowhere")
+    with pytest.raises(BenchError, match="cannot be a path"):
+        read("a\0b")
 
 
 def test_public_names_are_there() -> None:

@@ -57,6 +57,12 @@ def test_a_plugin_that_never_ends_is_wrong_input(tmp_path: Path) -> None:
         discover_tried([endless], limit=1.5)
 
 
+def test_a_trial_that_never_came_to_the_file_does_not_accuse_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugin_trial, "_START", 0.01)
+    with pytest.raises(BenchError, match=r"mine.py' cannot be tried: the installed plugins are not imported after 0.01 s"):
+        discover_tried([plugin(tmp_path, "")])
+
+
 def test_the_file_that_does_so_is_named_and_none_is_imported(tmp_path: Path) -> None:
     good, bad = plugin(tmp_path, "", "good"), plugin(tmp_path, "import os; os._exit(3)", "bad")
     with pytest.raises(BenchError, match=r"bad.py' does not import: importing it ended the process with exit code 3"):

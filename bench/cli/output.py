@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO, cast
 
+from ..errors import reason_of
+
 
 class Output:
     """A stream that takes everything: once it cannot be written any more, what is written to it is lost quietly.
@@ -42,7 +44,7 @@ class Output:
         except BrokenPipeError:
             self._leave()
         except OSError as error:
-            self.problem = self.problem or error.strerror or str(error)
+            self.problem = self.problem or reason_of(error)
             self._leave()
 
     def _leave(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import datasets, methods
-from ..errors import BenchError
+from ..errors import BenchError, reason_of
 from ..registry import DATASETS, FORMS, METHODS, OBJECTIVES, Registry
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -60,7 +60,7 @@ def new_plugin(kind: str, name: str, folder: Path | None = None) -> Path:
     except FileExistsError as error:
         raise BenchError(f"{file} exists already; nothing was changed") from error
     except OSError as error:
-        raise BenchError(f"{file} cannot be written: {error.strerror}; choose a folder with --into") from error
+        raise BenchError(f"{file} cannot be written: {reason_of(error)}; choose a folder with --into") from error
     return file
 
 

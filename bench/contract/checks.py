@@ -103,7 +103,7 @@ def check_fields_are_frozen_and_described(kind: type) -> None:
     """
     frozen = dataclasses.is_dataclass(kind) and kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
     require(frozen, f"{kind.__name__} is no frozen dataclass; put @dataclass(frozen=True, kw_only=True) on it")
-    for name in undescribed(kind):
+    for name in undescribed_fields(kind):
         raise BrokenContract(f"field {name} of {kind.__name__} is not described; write '{name}: what it does' into the class's docstring")
 
 
@@ -117,7 +117,7 @@ def check_pickles(part: Any) -> None:
     require(same, f"{type(part).__name__} comes back from a pickle as another; let the dataclass compare its fields alone")
 
 
-def undescribed(kind: type) -> Iterable[str]:
+def undescribed_fields(kind: type) -> Iterable[str]:
     """Yield the fields of a dataclass that no docstring describes: a line ``field: text``, or ````field``: text`` in a sentence.
 
     A class that has the field may describe it: the dataclass itself, or a base of it.

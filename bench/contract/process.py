@@ -64,7 +64,7 @@ def _events(connection: Connection) -> Iterator[dict[str, Any]]:
     while True:
         try:
             yield json.loads(connection.recv_bytes())
-        except EOFError:
+        except (EOFError, OSError):  # OSError: it ended amid a word
             return
 
 

@@ -107,8 +107,3 @@ def _status(cells: Sequence[Any], scored: Sequence[Any]) -> str:
 def joined(words: Iterable[str]) -> str:
     """Join different words, in order, leaving out empty ones."""
     return ", ".join(sorted({word for word in words if word}))
-
-
-def label_of(method: str, variant: str) -> str:
-    """Return a method as it is typed."""
-    return f"{method}[{variant}]" if variant else method

@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas
 
-from ..record import Record
+from ..record import Record, label_of
 from .frame import record_frame, score_frame
 from .numbers import plain, shortened
 from .ranking import compared
-from .rows import label_of, row_frame
+from .rows import row_frame
 
 #: Records that agree in all of these may stand in one table.
 _SECTION = ["dataset", "protocol", "split", "protocol_hash", "data_hash", "network"]

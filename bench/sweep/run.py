@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..errors import BenchError, UnwritableError
+from ..errors import BenchError, UnwritableError, reason_of
 from ..prerequisite_store import PrerequisiteStore
 from ..record import Cell, Record, Status
 from .planning.estimate import Estimate
@@ -85,7 +85,7 @@ class Recorder:
         try:
             self.store.write(self._record(job, outcome))
         except OSError as error:  # the other cells may still come to something
-            self._unwritten.append(error.strerror or str(error))
+            self._unwritten.append(reason_of(error))
 
     def check(self) -> None:
         """Tell, once all have ended, whether there was a record that could not be written.

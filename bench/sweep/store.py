@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..errors import BenchError, RejectedSet, UnwritableError
+from ..errors import BenchError, RejectedSet, UnwritableError, reason_of
 from ..files import checksum, difference, lock, make_way, read_text, write_text
 from ..files import set_aside as rename_aside
 from ..keys import readable_json
@@ -99,7 +99,7 @@ class Store:
             probe.unlink()
         except OSError as error:
             kind = UnwritableError if error.errno in (errno.ENOSPC, errno.EDQUOT) else BenchError  # a full disk is nobody's wrong input
-            raise kind(f"the out folder '{self.out}' cannot be written: {error.strerror}; choose another with --out") from error
+            raise kind(f"the out folder '{self.out}' cannot be written: {reason_of(error)}; choose another with --out") from error
 
     @contextmanager
     def claim(self, key: str) -> Iterator[None]:
@@ -151,7 +151,7 @@ class Store:
             except EarlierSchema:
                 earlier.append(file)
             except (ValueError, OSError) as error:
-                warnings.append(f"record {file} cannot be read ({_why(error)}); {_move_aside([file], set_aside)}")
+                warnings.append(f"record {file} cannot be read ({reason_of(error)}); {_move_aside([file], set_aside)}")
         if earlier:
             which = (
                 f"record {earlier[0]} was"
@@ -213,7 +213,7 @@ class Store:
             return _read(self.record_file(keys[0]))
         except (OSError, ValueError) as error:
             file = self.record_file(keys[0])
-            raise BenchError(f"record {file} is corrupt ({_why(error)}); run its command again to replace it") from error
+            raise BenchError(f"record {file} is corrupt ({reason_of(error)}); run its command again to replace it") from error
 
 
 def _text_of(file: Path) -> str | None:
@@ -234,11 +234,6 @@ def _read(file: Path) -> Record:
     if record.key != file.stem:
         raise ValueError(f"it is the record of {record.key}")
     return record
-
-
-def _why(error: Exception) -> str:
-    """Return what an error says, without the path that stands in the sentence anyway."""
-    return str(getattr(error, "strerror", None) or error)
 
 
 def _move_aside(files: list[Path], really: bool) -> str:
@@ -267,7 +262,7 @@ def _whole_set(folder: Path) -> dict[str, Any]:
     try:
         info: dict[str, Any] = {**_MADE_SET.read(read_text(folder / _MADE))}
     except (OSError, ValueError) as error:
-        raise _NotWhole(f"{_MADE} cannot be read: {_why(error)}") from error
+        raise _NotWhole(f"{_MADE} cannot be read: {reason_of(error)}") from error
     files = info.get("files", {})
     if set(files) != {MANIFEST, TENSORS}:
         raise _NotWhole(f"{_MADE} has no checksums, as earlier versions of the suite wrote none")

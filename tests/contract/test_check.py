@@ -13,7 +13,7 @@ from registries import restored_registries
 
 from bench import DataOptions
 from bench.cli import main
-from bench.contract.checks import undescribed
+from bench.contract.checks import undescribed_fields
 from bench.contract.examine import Finding, examine
 
 ROOT = Path(__file__).parents[2]
@@ -160,7 +160,7 @@ def test_a_description_must_be_of_the_field_itself() -> None:
         empty: int = 2
         window_size: int = 3
 
-    assert list(undescribed(Part)) == ["size", "empty"]
+    assert list(undescribed_fields(Part)) == ["size", "empty"]
 
 
 def check(file: Path, *more: str) -> subprocess.CompletedProcess[str]:

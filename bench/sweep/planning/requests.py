@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import BenchError, cut, shorten
+from ...record import label_of
 from ...yaml_text import read_yaml
 
 #: Cells of one run. More take minutes to plan and fill memory; several runs into one folder share everything.
@@ -38,7 +39,7 @@ class MethodRequest:
     @property
     def label(self) -> str:
         """The request as it is typed."""
-        return f"{self.name}[{self.variant}]" if self.variant else self.name
+        return label_of(self.name, self.variant)
 
 
 def split_list(text: str, what: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from ...errors import reason_of
 from .stage import Outcome, Payload, Report, run_stage
 
 Emit = Callable[[dict[str, Any]], None]
@@ -52,7 +53,7 @@ def _logged(stage: str, payload: Payload, report: Report) -> Outcome:
     try:
         _redirect(log, stage)
     except OSError as error:
-        return Outcome("failed", f"its log '{log}' cannot be written: {error.strerror}")
+        return Outcome("failed", f"its log '{log}' cannot be written: {reason_of(error)}")
     from ...nn.runtime import tune_allocator
 
     tune_allocator()
