@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from .errors import BenchError
+from .own_process import start_serving
 from .registry import discover, is_loaded, load_plugin_file
 
 _LIMIT = 60.0  # seconds that one process gets to import all of them
@@ -42,18 +43,9 @@ def discover_tried(files: Sequence[str], limit: float = _LIMIT) -> None:
 
 
 def _try(files: Sequence[str], limit: float) -> None:
-    home = str(Path(__file__).resolve().parents[1])
-    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
     # A file, not a pipe: a process that a plugin leaves behind would keep a pipe open.
     with tempfile.TemporaryFile() as answers:
-        trial = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from bench.plugin_trial import serve; serve()"],
-            stdin=subprocess.PIPE,
-            stdout=answers,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        )
+        trial = start_serving("bench.plugin_trial", stdout=answers, stderr=subprocess.DEVNULL)
         with trial:
             try:
                 ended = _comes_to_an_end(trial, json.dumps({"path": sys.path, "files": list(files)}), answers, limit)

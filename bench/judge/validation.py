@@ -23,6 +23,7 @@ from ..distilled import DistilledSet
 from ..errors import BenchError, RejectedSet
 from ..loading import load_dataset
 from ..nn.precision import exact_float32
+from ..own_process import start_serving
 from ..registry import discover
 from .decoding import load_closed
 from .evaluate import validation_accuracy
@@ -132,16 +133,7 @@ class Validator:
         return answer
 
     def _start(self) -> subprocess.Popen[str]:
-        home = str(Path(__file__).resolve().parents[2])
-        paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-        # -P keeps the current folder off sys.path, where plugin folders could shadow installed packages.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from bench.judge.validation import serve; serve()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        )
+        self._process = start_serving("bench.judge.validation", stdout=subprocess.PIPE)
         assert self._process.stdin is not None  # it is a pipe
         self._process.stdin.write(json.dumps(self._setting) + "\n")
         return self._process
