@@ -269,7 +269,8 @@ def _build(builder: Prerequisite, workshop: Workshop, dataset: Dataset) -> float
                 if violations:
                     raise RejectedSet(f"while it was built, prerequisite '{builder.name}' {violations[0]}, which is closed to it")
     except BaseException:  # Ctrl-C as well: its seconds count
-        spent.write_text(str(earlier + time.monotonic() - started))
+        with suppress(OSError):  # a full disk must not hide what went wrong before
+            spent.write_text(str(earlier + time.monotonic() - started))
         raise
     seconds = round(earlier + time.monotonic() - started, 3)
     spent.unlink(missing_ok=True)
