@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 from urllib.parse import quote
 
@@ -58,8 +59,8 @@ def _section(section: Section) -> list[str]:
 
 def _first_places(section: Section) -> list[str]:
     """Say at each budget which contestant is first, by how much, whether that is significant, and what its set took to make."""
-    contestants = section.scored[section.scored.kind == "contestant"]
-    table = [_first_place(list(column.itertuples())) for _, column in contestants.groupby("budget_px")]
+    contestants = (row for row in section.table_rows if row.n_scored and row.kind == "contestant")
+    table = [_first_place(list(column)) for _, column in groupby(contestants, lambda row: row.budget_px)]
     if not table:
         return []
     words = f"p: paired t-test over seeds of the first two, Holm's correction over all contestants; significant below {plain(LEVEL)}."
@@ -92,8 +93,9 @@ def _main_tables(section: Section, notes: dict[str, int]) -> list[str]:
     """Write methods x budgets, in as many tables as fit the page."""
     squares = pandas.concat([section.rows, section.copies]).sort_values(["line", "budget_px"])
     uniform = len(_sizes(section)) <= 1
-    squares["text"] = [_square(row, uniform, notes) for row in squares.itertuples()]
-    squares["name"] = [_line_name(row, notes) for row in squares.itertuples()]
+    rows = list(squares.itertuples())
+    squares["text"] = [_square(row, uniform, notes) for row in rows]
+    squares["name"] = [_line_name(row, notes) for row in rows]
     names = squares.groupby("line")[["name", "kind"]].first()
     texts = squares.pivot(index="line", columns="budget_px", values="text").fillna("")
     texts.columns = [budget_name(px, ipc) for px, ipc in section.budgets.items()]

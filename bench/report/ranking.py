@@ -20,8 +20,11 @@ _ADDED = ("p", "standing", "unranked", "why", "gain", "gain_half")
 def compared(rows: pandas.DataFrame) -> pandas.DataFrame:
     """Add to the rows of one section how each compares with the others at its budget."""
     added = {name: pandas.Series(index=rows.index, dtype=object) for name in _ADDED}
-    for _, column in rows.groupby("budget_px"):
-        scored = [row for row in column.itertuples() if row.n_scored]
+    columns: dict[float, list[Any]] = {}
+    for row in rows.itertuples():
+        if row.n_scored:
+            columns.setdefault(row.budget_px, []).append(row)
+    for scored in columns.values():
         _rank(scored, added)
         _gain(scored, added)
     numbers = {name: added[name].astype(float) for name in ("p", "gain", "gain_half")}
