@@ -121,10 +121,10 @@ class Examiner:
                 yield request_for(host, {"init": name})
 
     def _hosts(self) -> tuple[list[str], list[str]]:
-        """Return the products that optimise something and those that only select; none of this file."""
+        """Return the products that optimise something and those that only select, a yardstick first; none of this file."""
         others = [name for name in METHODS if name not in self.registered.get(METHODS, ()) and _is_product(METHODS[name])]
         selecting = [name for name in others if METHODS[name].candidates({})[0]["objective"] == _NOTHING]
-        return [name for name in others if name not in selecting], selecting
+        return [name for name in others if name not in selecting], sorted(selecting, key=lambda name: not METHODS[name].reference_forms)
 
     def _at_budgets(self, request: MethodRequest, dataset: Dataset) -> Iterator[Finding]:
         taken = False

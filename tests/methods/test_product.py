@@ -141,7 +141,7 @@ def test_a_selection_without_an_objective_and_noise_alone_is_refused():
 
 #: A value that no part takes, and the bound that the sentence names.
 OUT_OF_BOUNDS = [
-    ("init", "randm", "unknown selection 'randm'; did you mean 'random'.*available: noise, random, real"),
+    ("init", "randm", "unknown selection 'randm'; did you mean 'random'.*available: .*noise, random, real"),
     ("feature_seeds", 0, "greater than or equal to 1"),
     ("space", "nope", "unknown pixel space 'nope' .available: auto, standard, zca_kip"),
     ("network", "nope", "unknown network 'nope'; networks are called convnet-d"),
