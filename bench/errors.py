@@ -69,29 +69,6 @@ def reason_of(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def in_words(complaint: str) -> str:
-    """Return what pydantic says of a value that does not fit, without its vocabulary: ``it should be a whole number``."""
-    for theirs, ours in _WORDS:
-        complaint = complaint.replace(theirs, ours)
-    return complaint[:1].lower() + complaint[1:]
-
-
-_WORDS = (
-    ("Value error, ", ""),
-    ("Input should", "it should"),
-    ("Tuple should", "it should"),
-    ("Invalid JSON", "it is no JSON"),
-    ("it should be a finite number", "it must be finite"),
-    ("a valid integer", "a whole number"),
-    ("a valid number", "a number"),
-    ("a valid string", "a text"),
-    ("a valid boolean", "true or false"),
-    ("a valid array", "a list"),
-    ("an object", "a JSON object"),
-    (" after validation", ""),
-)
-
-
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest of ``known``, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1)

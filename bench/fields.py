@@ -11,7 +11,8 @@ from typing import Any, ClassVar, get_origin, get_type_hints
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from .errors import BenchError, in_words, shorten, unknown_name
+from .errors import BenchError, shorten, unknown_name
+from .schema import in_words
 from .yaml_text import read_yaml
 
 

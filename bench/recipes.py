@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from .errors import BenchError, cut, did_you_mean, in_words, shorten
+from .errors import BenchError, cut, did_you_mean, shorten
 from .record_parts import Reported
+from .schema import in_words
 from .yaml_text import read_yaml_file
 
 if TYPE_CHECKING:

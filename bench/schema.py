@@ -9,7 +9,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import AfterValidator, ConfigDict, Field, GetPydanticSchema, TypeAdapter, ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError, from_json
 
-from .errors import in_words, shorten
+from .errors import shorten
 
 T = TypeVar("T")
 
@@ -108,6 +108,29 @@ def schema_of(text: str) -> int | None:
         return None
     schema = raw.get("schema") if isinstance(raw, dict) else None
     return schema if type(schema) is int else None
+
+
+def in_words(complaint: str) -> str:
+    """Return what pydantic says of a value that does not fit, without its vocabulary: ``it should be a whole number``."""
+    for theirs, ours in _WORDS:
+        complaint = complaint.replace(theirs, ours)
+    return complaint[:1].lower() + complaint[1:]
+
+
+_WORDS = (
+    ("Value error, ", ""),
+    ("Input should", "it should"),
+    ("Tuple should", "it should"),
+    ("Invalid JSON", "it is no JSON"),
+    ("it should be a finite number", "it must be finite"),
+    ("a valid integer", "a whole number"),
+    ("a valid number", "a number"),
+    ("a valid string", "a text"),
+    ("a valid boolean", "true or false"),
+    ("a valid array", "a list"),
+    ("an object", "a JSON object"),
+    (" after validation", ""),
+)
 
 
 def _sentence(error: ValidationError) -> str:
