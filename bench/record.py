@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal, get_args
 
@@ -36,6 +36,11 @@ STATUSES: tuple[str, ...] = get_args(Status)
 def label_of(method: str, variant: str) -> str:
     """Return a method as it is typed and shown: ``podd`` or ``podd[order=random]``."""
     return f"{method}[{variant}]" if variant else method
+
+
+def as_published(one: Mapping[str, Any]) -> str:
+    """Return an item of ``cell.published`` as papers write it, in per cent: ``53.2 ± 0.7``."""
+    return f"{one['accuracy']:g}" + (f" ± {one['spread']:g}" if "spread" in one else "")
 
 
 @dataclass

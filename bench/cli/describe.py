@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from ..files import read_end
 from ..judge.protocol import DEFAULT_NETWORK, OWN_NETWORK
-from ..record import Record, mean
+from ..record import Record, as_published, mean
 from ..sweep.store import Store
 from .earlier_runs import data_root_of, earlier_runs, where_plugin_was
 
@@ -98,7 +98,7 @@ def _configuration(record: Record) -> str:
     rows += [("budget", f"{cell.budget['pixels']} px = {cell.budget['ipc']:g} IPC"), ("data", f"{cell.data_hash}, split {cell.split}")]
     rows += [("effort", f"{cell.effort:g}"), ("outer steps", cell.outer_steps), ("protocol", cell.protocol.get("name"))]
     rows += [("tuned", f"yes, {cell.tuning_trials} settings tried" if cell.tuned else "no")]
-    rows += [("published", _published(one)) for one in cell.published]
+    rows += [("published", f"{as_published(one)} % ({one['source']})") for one in cell.published]
     rows += [("source", source) for source in cell.sources] + [("note", note) for note in cell.notes]
     rows += [(name, value) for name, value in (("adapted", cell.adapted), ("external", cell.external)) if value]
     rows += [("network", cell.network)] if cell.network else []
@@ -107,12 +107,6 @@ def _configuration(record: Record) -> str:
     rows += [(f"planned {name}", value) for name, value in cell.plan.items()]
     rows += [(f"prerequisite {one.get('name')}", one) for one in cell.prerequisites]
     return _section("configuration", rows)
-
-
-def _published(one: Mapping[str, Any]) -> str:
-    """Return a published accuracy as it is written in papers, and where."""
-    spread = f" ± {one['spread']:g}" if "spread" in one else ""
-    return f"{one['accuracy']:g}{spread} % ({one['source']})"
 
 
 def _scores(record: Record) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from ..record import as_published
 from .marks import legend, marks_of
 from .numbers import accuracy, budget_name, bullets, code, count, duration, escape, half, markdown_table, percent, plain, points, size_of
 from .provenance import environment_lines
@@ -24,7 +25,7 @@ _TABLES: Mapping[str, Mapping[str, Callable[[Any], str]]] = {
     "Marks and published numbers": {
         "marks": lambda row: escape("; ".join(f"{symbol} {word}" for symbol, word in marks_of(row).items())),
         "not ranked": lambda row: escape(row.unranked),
-        "published": lambda row: escape("; ".join(_published(one) for one in row.all_published)),
+        "published": lambda row: escape("; ".join(f"{as_published(one)} ({one['source'] or 'no source'})" for one in row.all_published)),
     },
     "What a set stores": {
         "used px": lambda row: count(row.used_px) + _more(row.unused_px, "unused"),
@@ -77,12 +78,6 @@ def _table(heading: str, columns: Mapping[str, Callable[[Any], str]], rows: Sequ
 
 def _more(number: float, what: str) -> str:
     return f" ({count(number)} {what})" if number > 0 else ""
-
-
-def _published(one: Mapping[str, Any]) -> str:
-    """Write a published accuracy, which is in per cent already, and where it stands."""
-    spread = f" ± {plain(one['spread'])}" if "spread" in one else ""
-    return f"{plain(one['accuracy'])}{spread} ({one.get('source') or 'no source'})"
 
 
 def _picture(row: Any) -> str:

@@ -53,7 +53,7 @@ CELL: dict[str, Callable[[Record], Any]] = {
     "tuning_trials": lambda r: finite(r.cell.tuning_trials),
     "unofficial": lambda r: r.cell.unofficial,
     "notes": lambda r: tuple(r.cell.notes),
-    "published": lambda r: tuple(one for one in r.cell.published if finite(one.get("accuracy"))),
+    "published": lambda r: tuple(r.cell.published),
     "tensors": lambda r: _at(r.distil, "files", "tensors.safetensors", "sha256"),
     "environment": lambda r: r.environment,
     "log": lambda r: r.log,
