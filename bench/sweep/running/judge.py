@@ -11,7 +11,6 @@ from typing import Any
 
 from ...errors import BenchError
 from ...judge import judge_folder, judge_full_data, write_pictures
-from ...manifest import read_manifest
 from ...nn.convnet import library
 from ...record import Cell, Record, mean
 from .environment import peak_memory_mb
@@ -50,15 +49,12 @@ def _judge(payload: Payload, opened: Opened, report: Report) -> dict[str, Any]:
         started=started_at,
         log=payload.log,
     )
-    if opened.cell.kind == "full_data":
-        _judge_full_data(record, opened, report)
-    else:
-        _judge_distilled(record, opened, report)
+    decoders = (_judge_full_data if opened.cell.kind == "full_data" else _judge_distilled)(record, opened, report)
     seconds = round(time.monotonic() - started, 3)
     record.seconds = {"distil": 0.0, **payload.seconds, "judge": seconds}
     record.peak_memory_mb = peak_memory_mb()
     record.environment = {
-        **surroundings_of(opened.cell, payload.environment, _decoders(payload, opened)),
+        **surroundings_of(opened.cell, payload.environment, decoders),
         "device": device_name(opened.device),
         "kernels": kernels(payload.device),
         "precision": "float32",
@@ -68,20 +64,16 @@ def _judge(payload: Payload, opened: Opened, report: Report) -> dict[str, Any]:
     return {"seconds": seconds, "accuracy": mean(record.scores["final"]["test"])}
 
 
-def _decoders(payload: Payload, opened: Opened) -> tuple[str, ...]:
-    """Return which parameterizations the cell's set needs."""
-    return (read_manifest(opened.store.set_folder(payload.distil_key))["parameterization"],) if payload.distil_key else ()
-
-
 def kernels(device: str) -> str:
     """Say which kernels train ConvNets here: those the suite compiles for the CPU, or PyTorch's own. They round differently."""
     return "compiled" if device.startswith("cpu") and library.load()[0] is not None else "PyTorch"
 
 
-def _judge_distilled(record: Record, opened: Opened, report: Report) -> None:
+def _judge_distilled(record: Record, opened: Opened, report: Report) -> tuple[str, ...]:
+    """Fill in the record of a distilled set, and return which parameterizations it needs."""
     cell, store = record.cell, opened.store
-    damage, info = store.set_damage(record.distil_key), store.set_info(record.distil_key)
-    if damage:
+    info = store.set_info(record.distil_key)
+    if info is None and (damage := store.set_damage(record.distil_key)):
         raise BenchError(f"the set {record.distil_key} is damaged ({damage}); run the same command again to make it anew")
     if info is None:
         raise BenchError(f"the set {record.distil_key} is not complete; run the same command with --rerun failed to make it")
@@ -104,9 +96,11 @@ def _judge_distilled(record: Record, opened: Opened, report: Report) -> None:
     stem, title = picture_stem(cell, record.key), picture_title(cell, mean(record.scores["final"]["test"]))
     written = write_pictures(judgement.distilled, judgement.space, store.pictures, stem, title)
     record.pictures = [f"pictures/{Path(path).name}" for path in written]
+    return (judgement.distilled.parameterization.name,)
 
 
-def _judge_full_data(record: Record, opened: Opened, report: Report) -> None:
+def _judge_full_data(record: Record, opened: Opened, report: Report) -> tuple[str, ...]:
+    """Fill in the record of the full-data line, which needs no parameterization."""
     cell = record.cell
     judgement = judge_full_data(
         opened.dataset,
@@ -118,6 +112,7 @@ def _judge_full_data(record: Record, opened: Opened, report: Report) -> None:
     )
     record.audit, record.scores, record.training = judgement.audit, judgement.scores, judgement.training
     record.cell.notes = [*cell.notes, *judgement.notes]
+    return ()
 
 
 def picture_stem(cell: Cell, key: str) -> str:
