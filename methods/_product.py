@@ -23,7 +23,6 @@ from bench import (
 )
 from bench.errors import did_you_mean
 from bench.fields import Hyperparameter, hyperparameters
-from bench.form import NOISE
 from bench.nn.spaces import SPACES, needs_of_space
 from bench.registry import claim_fields
 from bench.selection import is_deterministic
@@ -139,11 +138,11 @@ class Product(Method):
     def parts(self) -> dict[str, str]:
         """Return the names of form, objective and selection."""
         named = {"form": self.form.name, "objective": self.objective.name if self.objective else NONE}
-        return named if self.form.init == NOISE else {**named, "selection": self.form.init}
+        return named if self.form.selection() is None else {**named, "selection": self.form.init}
 
     def unkeyed_fields(self) -> frozenset[str]:
-        """Return those of the objective."""
-        return self.objective.unkeyed if self.objective else frozenset()
+        """Return those of the parts."""
+        return self.student.unkeyed() | (self.objective.unkeyed if self.objective else frozenset())
 
     def same_for_every_seed(self) -> bool:
         """Tell whether selection and objective promise it, and every seed looks through the same features."""
@@ -193,7 +192,7 @@ class Product(Method):
 
     def _problem(self, spec: Spec, student: Student) -> str | None:
         if self.objective is None:
-            return f"without an objective {NOISE} stays {NOISE}; choose init=real" if self.form.init == NOISE else None
+            return "without an objective noise stays noise; choose init=real" if self.form.selection() is None else None
         return self.objective.refuses(spec, student)
 
     def distill(self, task: Task) -> DistilledSet:
