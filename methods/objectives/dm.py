@@ -1,0 +1,96 @@
+"""Distribution matching: DM (Zhao & Bilen, WACV 2023, arXiv 2110.04181).
+
+One outer step: a network that is never trained turns images into features (the inputs of its last layer); the mean feature of
+the distilled images of every class is to be that of real ones. Loss: Σ_c ‖mean f(real_c) − mean f(distilled_c)‖².
+
+Soft labels: an image takes part in the mean of every class by its share of the label. With hard labels that is the original.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from bench import OBJECTIVES, Objective, OuterGradient, Parameterization, Run, Spec, Streams, Student, Task
+from bench.nn.networks import Parameters, features, flops_per_image, initial_parameters
+from bench.nn.real import RealImages
+from bench.nn.student import Strategy, settle_strategy
+
+from ._by_class import ClassPart, Leaves, class_parts, siamese
+
+
+@OBJECTIVES.register("dm")
+@dataclass(frozen=True, kw_only=True)
+class DistributionMatching(Objective):
+    """Distance of mean features, class by class, in random networks.
+
+    Attributes:
+        class_batch: real images of every class per outer step.
+        distilled_batch: at most so many distilled images of a class per outer step; 0 takes all.
+        siamese: augmentation strategy of which one operation with one set of parameters is applied to the real and the
+            distilled images of a class alike; ``all`` is every operation that keeps the class.
+    """
+
+    name: ClassVar[str] = "dm"
+    reference: ClassVar[str] = "Zhao, Bilen: Dataset Condensation with Distribution Matching, WACV 2023, arXiv 2110.04181"
+    outer_defaults: ClassVar[Mapping[str, Any]] = {
+        "outer_iterations": 20_000,
+        "outer_optimizer": "sgd",
+        "outer_lr": 1.0,
+        "outer_momentum": 0.5,
+    }
+
+    class_batch: Annotated[int, Field(ge=1, le=1_000_000)] = 256
+    distilled_batch: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    siamese: Strategy = "all"
+
+    def begin(self, task: Task, student: Student, steps: int) -> Run:
+        """Put real images and streams in place."""
+        del steps
+        return DistributionMatchingRun(self, task, student)
+
+    def flops(self, spec: Spec, student: Student, images: int) -> float:
+        """Estimate one outer step: a forward pass of the real images, and about 2.9 of the distilled ones."""
+        return flops_per_image(student.build(spec), spec) * (spec.classes * self.class_batch + 2.9 * images)
+
+
+class DistributionMatchingRun(Run):
+    """Distribution matching at work on one cell."""
+
+    def __init__(self, objective: DistributionMatching, task: Task, student: Student) -> None:
+        """Put real images and streams in place; ``student`` must be settled."""
+        self.objective, self.task = objective, task
+        self.siamese = settle_strategy(objective.siamese, task.spec)
+        self.real = RealImages.of(task.spec, task.train, task.space(student.space), task.device)
+        self.architecture = student.build(task.spec)
+        self.streams = Streams(task, "network", "real batch", "distilled batch", "siamese augmentation")
+
+    def gradient(self, stored: Parameterization, progress: float) -> OuterGradient:
+        """Compare the mean features of every class in a fresh network, and carry the gradient into the stored tensors."""
+        del progress
+        leaves, total = Leaves.of(stored), 0.0
+        network = initial_parameters(self.architecture, self.streams["network"], self.task.device)
+        for part in class_parts(leaves.batch, self.objective.distilled_batch, self.streams["distilled batch"]):
+            total += self._match(network, part)
+        return OuterGradient(total, leaves.carried_back(stored))
+
+    def _match(self, network: Parameters, part: ClassPart) -> float:
+        """Compare the mean features of one class; the gradient of its images and labels is left in their leaves."""
+        real = self.real.draw_class(part.label, self.objective.class_batch, self.streams["real batch"])
+        if not len(real.images):
+            return 0.0  # a class without training images has nothing to match
+        there, here = siamese(self.siamese, self.task.spec.shape, self.streams["siamese augmentation"], real.images, part.images)
+        with torch.no_grad():
+            wanted = self._features(network, there).mean(0)
+        found = (part.weights.unsqueeze(1) * features(self.architecture, network, here)).sum(0)
+        loss = (wanted - found).square().sum()
+        loss.backward()  # into the leaves
+        return float(loss.detach())
+
+    def _features(self, network: Parameters, images: Tensor) -> Tensor:
+        return features(self.architecture, network, images)
