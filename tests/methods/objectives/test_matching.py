@@ -2,14 +2,13 @@
 
 import pytest
 import torch
-from oracles import matching
 from products import planned, task_for
 from torch.testing import assert_close
 
-from bench import Batch, Run
+from bench import Run
 from bench.decoders.images import Images
-from bench.methods.objectives._by_class import class_parts
 from bench.nn.networks import initial_parameters
+from oracles import matching
 
 SMALL = {"network": "convnet-d2-w8", "class_batch": 16, "student_steps": 2, "outer_iterations": 3}
 
@@ -56,13 +55,15 @@ def test_gradient_matching_is_what_one_graph_computes(digits, monkeypatch, kind,
     found = run.gradient(stored, 0.0)
     mine = stored.images.detach().clone().requires_grad_()
     expected = matching.gradient_distance(weights, {label: b.images for label, b in seen.items()}, by_class(mine, 2), kind)
-    assert len(seen) == 10 and all(len(batch.images) == 16 for batch in seen.values())
+    assert len(seen) == 10
+    assert all(len(batch.images) == 16 for batch in seen.values())
     assert found.loss == pytest.approx(expected.item(), rel=1e-4)
     assert_close(found.gradients["images"], torch.autograd.grad(expected, mine)[0], rtol=2e-3, atol=2e-5)
 
 
-def test_distribution_matching_is_what_one_graph_computes(digits, monkeypatch):
-    run = run_of(digits, "dm", {"siamese": "none"})
+@pytest.mark.parametrize("engine", ["auto", "generic"])
+def test_distribution_matching_is_what_one_graph_computes(digits, monkeypatch, engine):
+    run = run_of(digits, "dm", {"siamese": "none", "engine": engine})
     weights, seen = drawn_by(run, monkeypatch)
     stored = some_images(digits)
     found = run.gradient(stored, 0.0)
