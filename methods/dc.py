@@ -13,8 +13,8 @@ the authors' code, and why:
 3. Where they train students 20 times and average, here the protocol says how many students there are.
 4. Students on MNIST are augmented by the suite's operations; DC's own for MNIST also draws one operation per image.
 
-Below one image per class every class keeps a smaller image (``form=lowres``) or fewer full images with labels learned over all
-classes (``form=subset``); the paper has no such case.
+Below one image per class every class keeps a smaller image (``form=lowres``); the paper has no such case. Fewer full images
+(``form=subset``) are refused there: a class without an image has nothing that could be compared with its real ones.
 
 Stored: n·c·h·w image numbers; n·C label numbers where labels are learned, none where they are fixed.
 """

@@ -9,8 +9,8 @@ code, and why:
 2. Operations of the siamese augmentation are drawn from the cell's own streams, and are those that keep the class (``dsa.py``).
 3. Where they train students 5 times for each of several sets and average, here the protocol says how many students there are.
 
-Below one image per class every class keeps a smaller image (``form=lowres``) or fewer full images with labels learned over all
-classes (``form=subset``); the paper has no such case.
+Below one image per class every class keeps a smaller image (``form=lowres``); the paper has no such case. Fewer full images
+(``form=subset``) are refused there: a class without an image has nothing that could be compared with its real ones.
 
 Stored: n·c·h·w image numbers; n·C label numbers where labels are learned, none where they are fixed.
 """

@@ -62,6 +62,7 @@ class GradientMatching(Objective):
 
     name: ClassVar[str] = "dc"
     reference: ClassVar[str] = "Zhao, Mopuri, Bilen: Dataset Condensation with Gradient Matching, ICLR 2021, arXiv 2006.05929"
+    by_class: ClassVar[bool] = True
     outer_defaults: ClassVar[Mapping[str, Any]] = {
         "outer_iterations": 1000,
         "outer_optimizer": "sgd",

@@ -42,6 +42,7 @@ class DistributionMatching(Objective):
 
     name: ClassVar[str] = "dm"
     reference: ClassVar[str] = "Zhao, Bilen: Dataset Condensation with Distribution Matching, WACV 2023, arXiv 2110.04181"
+    by_class: ClassVar[bool] = True
     outer_defaults: ClassVar[Mapping[str, Any]] = {
         "outer_iterations": 20_000,
         "outer_optimizer": "sgd",
