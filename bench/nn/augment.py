@@ -74,6 +74,19 @@ class Augmentation:
     color: Tensor | None = None
     keep: Tensor | None = None
 
+    def repeated(self, count: int) -> Augmentation:
+        """Return the parameters of one sample as those of ``count`` samples (siamese augmentation, DSA).
+
+        Example:
+            >>> import torch
+            >>> from bench.nn.augment import draw
+            >>> drawn = draw("rotate", count=1, shape=(1, 8, 8), generator=torch.Generator().manual_seed(0))
+            >>> drawn.repeated(3).affine.shape
+            torch.Size([3, 2, 3])
+        """
+        parts = (self.affine, self.color, self.keep)
+        return Augmentation(*(None if part is None else part.expand(count, *part.shape[1:]) for part in parts))
+
     def __call__(self, images: Tensor) -> Tensor:
         """Apply to (n, c, h, w) images, differentiably."""
         if self.color is not None:
