@@ -89,7 +89,8 @@ def test_the_network_that_is_kept_is_the_one_whose_features_are(digits, tmp_path
     built = ensure(features_need(0), digits, PrerequisiteStore(tmp_path)).path
     teacher = read_teacher(built)
     assert (teacher.network, teacher.space) == ("convnet-d2-w32", "standard")
-    network, seen = build_network(teacher.network, digits.spec), fit_space(teacher.space, digits.train).transform(digits.train.unit_images())
+    network = build_network(teacher.network, digits.spec)
+    seen = fit_space(teacher.space, digits.train).transform(digits.train.unit_images())
     assert torch.allclose(features_of(network, teacher.parameters, seen), read_features(built), atol=1e-4)
     probabilities = teacher.probabilities(seen, digits.spec)
     assert probabilities.shape == (len(digits.train), 10)
