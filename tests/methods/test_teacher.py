@@ -12,6 +12,7 @@ import torch
 from products import granted, plan, planned, task_for
 from registries import prerequisites_in
 
+import bench
 from bench import FORMS as STORED_FORMS
 from bench import Dataset, DistilledSet, Need, PlanContext, Refusal, Spec, Split
 from bench.decoders.images import Images
@@ -243,3 +244,17 @@ def test_posters_without_rows_take_no_labels(labels):
     stored = Poster(Spec("two", 2, (1, 4, 4), ("a", "b")), PosterLayout((4, 8), (4, 4), (2, 1), (2, 1)), [0, 1], labels)
     with pytest.raises(NotImplementedError, match="'poster' stores no row of labels"):
         stored.write_labels(torch.eye(2))
+
+
+# From the plan to the record -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_sweep_builds_the_teacher_once_and_its_records_count_the_labels(tmp_path):
+    asked = ["random[form=mosaic,labels=teacher,student_steps=2]", "herding[labels=teacher,student_steps=2]"]
+    wanted = bench.settings(methods=asked, budgets=["1"], seeds=[0], students=1, no_reference=True, jobs=1)
+    found = list(bench.run_sweep(wanted, out=tmp_path / "out").records.values())
+    assert [record.status for record in found] == ["ok", "ok"]
+    assert len({needed["key"] for record in found for needed in record.cell.prerequisites}) == 1
+    for record in found:
+        assert record.audit["label_numbers"] == 10 * record.audit["images"]
