@@ -14,7 +14,7 @@ from registries import prerequisites_in
 
 import bench
 from bench import FORMS as STORED_FORMS
-from bench import Dataset, DistilledSet, Need, PlanContext, Refusal, Spec, Split
+from bench import Dataset, DistilledSet, Need, PlanContext, Refusal, RejectedSet, Spec, Split
 from bench.decoders.images import Images
 from bench.decoders.poster import Poster
 from bench.decoders.poster_layout import PosterLayout
@@ -144,6 +144,17 @@ def test_the_audit_counts_a_row_for_every_image_and_charges_those_that_are_not_f
     assert counted["pixels"] == counted["image_numbers"] + charged <= room.pixels
     if form in ("lowres", "full", "subset"):
         assert charged == 0
+
+
+@pytest.mark.parametrize("form", ["full", "mosaic"])
+def test_rows_that_are_no_probabilities_are_rejected(form, digits, shelf, tmp_path):
+    found = made(digits, shelf, "random", "1", form=form)
+    key = "labels" if form == "full" else "label_array"
+    with torch.no_grad():
+        found.parameterization.state_dict()[key][3, 4] += 0.1
+    found.save(tmp_path)
+    with pytest.raises(RejectedSet, match="labels declared as probabilities must sum to 1"):
+        audit(DistilledSet.load(tmp_path, digits.spec), granted("1", digits.spec))
 
 
 def test_tiles_with_a_row_each_are_smaller():
