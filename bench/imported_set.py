@@ -109,7 +109,7 @@ def origin_text(origin: Mapping[str, Any]) -> str:
     files, options = origin.get("files"), origin.get("options")
     named = [f"{name} (sha256 {str(known.get('sha256', ''))[:12]})" for name, known in _items(files) if isinstance(known, dict)]
     shown = named[:4] + ([f"and {len(named) - 4} more"] if len(named) > 4 else [])
-    said = [f"{name}={_plain(value)}" for name, value in _items(options)]
+    said = [f"{name}={value}" for name, value in _items(options)]
     return f"imported from {', '.join(shown) or 'files without a name'}{f', read with {chr(32).join(said)}' if said else ''}"
 
 
@@ -122,9 +122,3 @@ def write_set(distilled: DistilledSet, folder: Path) -> None:
 
 def _items(found: Any) -> list[tuple[str, Any]]:
     return [(str(key), value) for key, value in found.items()] if isinstance(found, dict) else []
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, list):
-        return "-".join(map(str, value))
-    return ",".join(f"{key}={each}" for key, each in value.items()) if isinstance(value, dict) else str(value)

@@ -146,14 +146,8 @@ def _told(opened: Opened) -> Iterator[str]:
 def _verdict(reading: Reading) -> Iterator[str]:
     yield from (f"warning: {sentence}" for sentence in reading.warnings)
     if not reading.questions:
-        known = ", ".join(f"{name} {_value(value)}" for name, value in reading.options.given().items())
+        known = ", ".join(f"{name} {value}" for name, value in reading.options.given().items())
         yield f"  {'read as':<8} {known}"
-
-
-def _value(value: object) -> str:
-    if isinstance(value, dict):
-        return ",".join(f"{key}={each}" for key, each in value.items())
-    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _probed(opened: Opened) -> Iterator[str]:

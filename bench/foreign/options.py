@@ -47,10 +47,16 @@ class Options:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     network: str = ""
 
-    def given(self) -> dict[str, Any]:
-        """Return those that are known, as plain JSON."""
-        known = {name: value for name, value in asdict(self).items() if value not in ("", 0, None, {})}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in known.items()}
+    def given(self) -> dict[str, str]:
+        """Return those that are known, as plain JSON: text as it is typed."""
+        return {name: typed(name, value) for name, value in asdict(self).items() if value not in ("", 0, None, {})}
+
+
+def typed(option: str, value: Any) -> str:
+    """Return the value of an option as it is typed."""
+    if isinstance(value, tuple):
+        return ("-" if option == "order" else "x").join(map(str, value))
+    return ",".join(f"{key}={each}" for key, each in value.items()) if isinstance(value, Mapping) else str(value)
 
 
 def parse_options(texts: Mapping[str, str]) -> Options:

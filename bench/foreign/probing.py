@@ -15,7 +15,7 @@ from ..nn.networks import build_network, default_network
 from ..nn.training import StudentStreams, predict, train_students
 from ..train_recipe import TrainRecipe
 from .conversion import to_distilled_set
-from .options import Options
+from .options import Options, typed
 from .reading import Reading, plausible_options, read_release
 from .real_pixels import RealPixels
 
@@ -60,7 +60,7 @@ def tried(reading: Reading, real: RealPixels) -> Iterator[Trial]:
         raise BenchError(f"{len(readings)} readings are plausible, more than the {_MOST_TRIED} that are tried: {asked}")
     val = _val_of(real)
     for options in readings:
-        differs = " ".join(f"{q.flag} {_typed(getattr(options, q.option))}" for q in reading.questions)
+        differs = " ".join(f"{q.flag} {typed(q.option, getattr(options, q.option))}" for q in reading.questions)
         accuracy = try_set(to_distilled_set(read_release(reading.release, reading.spec, options)), real, val)
         yield Trial(options, differs or "the options as they were given", accuracy, trains(accuracy, reading.spec.classes))
 
@@ -96,7 +96,3 @@ def _val_of(real: RealPixels) -> Split:
     assert dataset.val is not None  # carved
     count = len(dataset.val)
     return dataset.val.take(torch.arange(0, count, max(1, count // _VAL_IMAGES))[:_VAL_IMAGES])
-
-
-def _typed(value: object) -> str:
-    return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -16,12 +16,12 @@ import msgpack
 import numpy as np
 import pytest
 import torch
+from foreign.released_files import Runs, dc_result, drawn, flax_bytes, malicious, plain_pickle
 
 from bench.cli import main
 from bench.errors import BenchError
 from bench.foreign import contents, torch_files
 from bench.foreign.opening import open_release
-from foreign.released_files import Runs, dc_result, drawn, flax_bytes, malicious, plain_pickle
 
 
 def refusal(file: Path) -> str:
@@ -232,7 +232,7 @@ def test_a_file_that_is_not_there_or_given_twice(tmp_path: Path) -> None:
 
 
 def test_help_and_mistakes_need_no_torch() -> None:
-    program = "import sys; from bench.cli import main; code = main(['inspect', '--help']); sys.exit('torch' in sys.modules or 'h5py' in sys.modules)"
+    program = "import sys; from bench.cli import main; main(['inspect', '--help']); sys.exit(bool({'torch', 'h5py'} & {*sys.modules}))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--probe" in done.stdout
