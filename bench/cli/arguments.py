@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import BenchError, did_you_mean
+from ..judge.protocol import PROTOCOLS
 from ..paths import read_path
 from ..sweep import readers
 from ..sweep.readers import READERS
@@ -156,7 +157,7 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
     add("--budgets", metavar="LIST", type=_reader("budgets"), help="images per class (0.3,1,10) or pixels per data set (9180px)")
     add("--seeds", metavar="N", type=_reader("seeds"), help="number of distillation seeds; '3,' is the seed 3 alone, '0,2' a list")
     add("--students", metavar="N", type=_reader("students"), help="fresh students that judge each set")
-    add("--protocol", metavar="NAME", type=_reader("protocol"), help="how sets are judged, e.g. native-v1 or common-v1")
+    add("--protocol", metavar="NAME", type=_reader("protocol"), help=f"how sets are judged: {', '.join(PROTOCOLS)}")
     add("--split", metavar="S", type=_reader("split"), help="dev (val is kept out of the training images) or paper (all of them are used)")
     add("--network", metavar="NAME", type=_reader("network"), help="student network of every row, references included, e.g. convnet-d3-w32")
     add(

@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from ..data import DataOptions, NotThere
 from ..errors import BenchError
-from ..judge.protocol import PROTOCOLS
+from ..judge.protocol import DESCRIPTIONS, PROTOCOLS
 from ..loading import array_datasets, find_dataset, load_dataset
 from ..registry import DATASETS, FORMS, METHODS, OBJECTIVES, PREREQUISITES, SELECTIONS, UNAVAILABLE, Registry
 
@@ -58,7 +58,7 @@ def _dataset(name: str, options: DataOptions) -> tuple[str, str, str]:
 
 
 def _protocols() -> str:
-    rows = [(name, f"{p.students} students", f"{p.recipe} recipe", p.hash) for name, p in sorted(PROTOCOLS.items())]
+    rows = [(name, f"{p.students} students", DESCRIPTIONS[name], p.hash) for name, p in sorted(PROTOCOLS.items())]
     return _table("protocols", rows, ("name", "judged by", "what it is", "hash"))
 
 

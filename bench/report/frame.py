@@ -106,8 +106,12 @@ def record_frame(scores: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def settings(record: Record) -> dict[str, Any]:
-    """Return the hyper-parameters of a record, with the version of its method."""
-    return {**record.cell.fields, "method_version": record.cell.method_version}
+    """Return the hyper-parameters that make a record's set what it is, with the version of its method.
+
+    A field that came later and is not keyed would part records from before it from those after it.
+    """
+    keyed = {name: value for name, value in record.cell.fields.items() if name not in record.cell.unkeyed}
+    return {**keyed, "method_version": record.cell.method_version}
 
 
 def has_score(record: Record) -> bool:
