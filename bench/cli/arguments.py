@@ -14,6 +14,7 @@ from ..judge.protocol import PROTOCOLS
 from ..paths import read_path
 from ..sweep import readers
 from ..sweep.readers import READERS
+from .released_sets import add_release_flags
 
 COMMANDS = {
     "run": "plan, run and report a sweep (the default: the word may be left out)",
@@ -21,6 +22,8 @@ COMMANDS = {
     "show": "everything about one cell: configuration, lineage, scores, log, command to run it again",
     "report": "render the tables and plots from the records once more",
     "new": "write a file to start from: new method|objective|form|dataset NAME",
+    "inspect": "say what distilled sets of somebody else are, with evidence: inspect FILES; --probe trains on what they may be",
+    "import": "make a set of this suite of files of somebody else: import FILES --dataset NAME --name NAME",
     "check": "run the contract over a plugin file: check FILE says what a method, a part or a data set does not keep",
 }
 
@@ -215,11 +218,36 @@ def _check_parser() -> Parser:
     return parser
 
 
+def _inspect_parser() -> Parser:
+    parser = _new_parser("inspect", COMMANDS["inspect"])
+    add_release_flags(parser, required=False)
+    parser.add_argument("--probe", action="store_true", default=False, help="train on every plausible reading, about a minute each")
+    _add_surroundings(parser)
+    return parser
+
+
+def _import_parser() -> Parser:
+    parser = _new_parser("import", COMMANDS["import"])
+    add_release_flags(parser, required=True)
+    parser.add_argument("--name", metavar="NAME", required=True, help="what to call it: --methods imported[name=NAME] judges it")
+    parser.add_argument("--no-probe", action="store_true", default=False, help="leave out the trial that shows a wrong reading")
+    _add_surroundings(parser)
+    return parser
+
+
+def _add_surroundings(parser: argparse.ArgumentParser) -> None:
+    _add_out(parser)
+    _add_plugin(parser)
+    parser.add_argument("--data-root", metavar="DIR", type=_reader("data-root"), help="folder of the data sets")
+
+
 _PARSERS: dict[str, Callable[[], Parser]] = {
     "run": _run_parser,
     "list": _list_parser,
     "show": _show_parser,
     "report": _report_parser,
     "new": _new_parser_of_new,
+    "inspect": _inspect_parser,
+    "import": _import_parser,
     "check": _check_parser,
 }

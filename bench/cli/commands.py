@@ -25,6 +25,7 @@ from ..sweep.store import Store
 from .arguments import COMMANDS, parser_for, program
 from .console import Console, warn
 from .output import patient_output
+from .released_sets import imported, inspected
 
 OK, SUITE_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -162,6 +163,18 @@ def _check(parsed: argparse.Namespace) -> int:
     return tally.exit_code
 
 
+def _inspect(parsed: argparse.Namespace) -> int:
+    for line in inspected(parsed, _out_of(parsed)):
+        print(line, flush=True)
+    return OK
+
+
+def _import(parsed: argparse.Namespace) -> int:
+    for line in imported(parsed, _out_of(parsed), program()):
+        print(line, flush=True)
+    return OK
+
+
 def _given_flags(parsed: argparse.Namespace) -> dict[str, Any]:
     """Return the flags that were given, as ``settings.merge`` takes them."""
     given = {name: getattr(parsed, name.replace("-", "_"), None) for name in READERS if name not in ("set", "plugin")}
@@ -199,5 +212,7 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "show": _show,
     "report": _report,
     "new": _new,
+    "inspect": _inspect,
+    "import": _import,
     "check": _check,
 }

@@ -261,6 +261,7 @@ class Planner:
             adapted=resolution.adapted,
             external=resolution.external,
             notes=list(resolution.notes),
+            origin=resolution.origin,
             tuned=choice.recipe.tuned,
             tuning_trials=choice.recipe.trials,
             sources=list(choice.recipe.sources),
