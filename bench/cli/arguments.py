@@ -172,6 +172,9 @@ def _list_parser() -> Parser:
     _add_plugin(parser)
     parser.add_argument("--data-root", metavar="DIR", type=_reader("data-root"), help="folder of the data sets")
     parser.add_argument("--offline", action="store_true", default=False, help="do not count what would have to be downloaded")
+    parser.add_argument(
+        "--combinations", action="store_true", default=False, help="instead, which form goes with which objective, and why not"
+    )
     return parser
 
 

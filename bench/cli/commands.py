@@ -127,9 +127,12 @@ def _show(parsed: argparse.Namespace) -> int:
 def _list(parsed: argparse.Namespace) -> int:
     from ..data import DataOptions, default_data_root
     from ..plugin_trial import discover_tried
-    from .catalogue import catalogue
+    from .catalogue import catalogue, combinations_text
 
     discover_tried(readers.plugin_paths(parsed.plugin, "--plugin") if parsed.plugin else ())
+    if parsed.combinations:
+        print(combinations_text())
+        return OK
     root = Path(parsed.data_root) if parsed.data_root else default_data_root()
     print(catalogue(DataOptions(root, download=not parsed.offline)))
     return OK
