@@ -23,7 +23,7 @@ from .record_parts import (
     Scores,
     Training,
 )
-from .schema import FINITE, OR_EMPTY, STRICT, Amount, Count, Free, Key, Line, Name, Schema, fits, schema_of
+from .schema import FINITE, OR_EMPTY, STRICT, Amount, Count, DataSetName, Free, Key, Line, Name, Schema, fits, schema_of
 
 SCHEMA = 2
 
@@ -49,7 +49,7 @@ class Cell:
 
     Attributes:
         kind: ``contestant``, ``reference`` (the equal-pixel forms of random selection) or ``full_data``.
-        dataset: registered name.
+        dataset: registered name, with its parameters in brackets if it has any; of a folder, its last part.
         data_hash: fingerprint of what contestants and validation see.
         split: ``dev`` or ``paper``.
         method: registered name; ``full-data`` for students trained on the full data.
@@ -96,7 +96,7 @@ class Cell:
     __pydantic_config__ = STRICT
 
     kind: Kind
-    dataset: Name
+    dataset: DataSetName
     data_hash: str
     split: Annotated[str, Field(pattern="^(dev|paper)$")]
     method: Name

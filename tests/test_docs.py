@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_files import write_jpeg
 from registries import restored_registries
 
 from bench import DATASETS, METHODS, DataOptions, load_dataset, registry
@@ -348,3 +349,18 @@ def test_the_table_of_forms_by_objectives_is_what_planning_says(tmp_path: Path) 
 def test_every_method_has_a_paragraph() -> None:
     page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
     assert [name for name in METHODS if not re.search(rf"^\*\*[^*]*`{name}`[^*]*\*\*", page, re.MULTILINE)] == []
+
+
+def test_the_data_set_with_parameters_of_the_page_keeps_the_contract(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "add-a-dataset.md").read_text(encoding="utf-8")
+    (tmp_path / "leaves.py").write_text(blocks(page, "python")[1], encoding="utf-8")
+    for number in range(80):
+        part, kind = ("train", "test")[number % 4 == 0], ("maple", "oak")[number % 2]
+        write_jpeg(tmp_path / "data" / "leaves" / part / kind / f"{number}.jpg", number, (40, 30))
+        write_jpeg(tmp_path / "data" / "leaves" / "test" / kind / f"more{number}.jpg", 500 + number, (40, 30))
+    options = DataOptions(tmp_path / "data", download=False)
+    with restored_registries():
+        found = list(examine(str(tmp_path / "leaves.py"), options, tmp_path, lambda s, c: None))
+        large = load_dataset("leaves[size=48]", options=options)
+    assert {finding.status for finding in found} == {"ok"}
+    assert (large.spec.name, large.spec.shape) == ("leaves[size=48]", (3, 48, 48))

@@ -139,6 +139,20 @@ def _list(parsed: argparse.Namespace) -> int:
     return OK
 
 
+def _prepare(parsed: argparse.Namespace) -> int:
+    from ..data import DataOptions, default_data_root
+    from ..plugin_trial import discover_tried
+    from .preparing import prepare
+
+    discover_tried(readers.plugin_paths(parsed.plugin, "--plugin") if parsed.plugin else ())
+    root = Path(parsed.data_root) if parsed.data_root else default_data_root()
+    options = DataOptions(root, download=not parsed.offline, large=True, tell=lambda sentence: print(sentence, flush=True))
+    names = readers.datasets(",".join(parsed.datasets), "DATASETS")
+    spaces = None if not parsed.spaces else () if parsed.spaces == ("none",) else parsed.spaces
+    prepare(names, options, _out_of(parsed), parsed.split, spaces)
+    return OK
+
+
 def _new(parsed: argparse.Namespace) -> int:
     from ..registry import discover
     from .scaffold import how_to_try, new_plugin
@@ -209,6 +223,7 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
     "list": _list,
+    "prepare": _prepare,
     "show": _show,
     "report": _report,
     "new": _new,

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from bench import FORMS as STORED_FORMS
 from bench import METHODS, OBJECTIVES, PARAMETERIZATIONS, PREREQUISITES, SELECTIONS, Dataset, Method, Refusal, Spec, registry
+from bench.brackets import Request
 from bench.contract.checks import Check, Inapplicable
 from bench.contract.methods import METHOD_CHECKS, TRIAL_CHECKS, check_takes_or_refuses, check_takes_or_refuses_some
 from bench.contract.parts import CLASS_CHECKS, PREREQUISITE_CHECKS, SELECTION_CHECKS, PartTrial
 from bench.contract.trials import BUDGETS, Trial, request_for, trial_of
 from bench.prerequisite import Need
-from bench.sweep.planning.requests import MethodRequest
 
 registry.discover()
 
@@ -72,7 +72,7 @@ def test_as_a_class(name: str, check: Check[type[Method]]) -> None:
 @pytest.mark.parametrize("name", list(METHODS))
 def test_every_method_takes_some_budget(name: str, digits: Dataset, tmp_path: Path) -> None:
     """One that refuses everything would skip its whole contract."""
-    answers = [trial_of(MethodRequest(name), budget, digits, tmp_path) for budget in BUDGETS]
+    answers = [trial_of(Request(name), budget, digits, tmp_path) for budget in BUDGETS]
     assert any(isinstance(answer, Trial) for answer in answers)
 
 
@@ -85,16 +85,14 @@ def no_prerequisites(need: Need) -> Path:
 
 @given(sizes, st.integers(2, 200), st.integers(1, 20_000))
 @pytest.mark.parametrize("asked", REQUESTS, ids=lambda asked: asked.label)
-def test_any_budget_is_taken_or_refused_with_a_sentence(
-    asked: MethodRequest, shape: tuple[int, int, int], classes: int, pixels: int
-) -> None:
+def test_any_budget_is_taken_or_refused_with_a_sentence(asked: Request, shape: tuple[int, int, int], classes: int, pixels: int) -> None:
     order = {"order": "identity"} if "order" in METHODS[asked.name].legal(asked.fields) else {}
     spec = Spec("any", classes, shape, tuple(map(str, range(classes))))
-    check_takes_or_refuses(MethodRequest(asked.name, "", {**asked.fields, **order}), spec, pixels, find=no_prerequisites)
+    check_takes_or_refuses(Request(asked.name, "", {**asked.fields, **order}), spec, pixels, find=no_prerequisites)
 
 
 @pytest.mark.parametrize("asked", REQUESTS, ids=lambda asked: asked.label)
-def test_budgets_that_are_tried_without_hypothesis(asked: MethodRequest) -> None:
+def test_budgets_that_are_tried_without_hypothesis(asked: Request) -> None:
     check_takes_or_refuses_some(asked)
 
 
