@@ -20,7 +20,7 @@ from .registry import PREREQUISITES
 #: Folder of the set inside that of the prerequisite, whose own manifest has the same name.
 FOLDER = "set"
 #: Key of a set's notes under which its origin stands.
-ORIGIN = "imported"
+ORIGIN = "origin"
 
 SetName = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$", max_length=60)]
 

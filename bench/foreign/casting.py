@@ -116,7 +116,7 @@ class _Casting:
             return named[0] if named else None
         hinted = [array for array in fitting if _LABEL.search(array.name)]
         numbered = [array for array in fitting if array.values.ndim == 2 or _is_whole(array.values)]
-        chosen = hinted or numbered
+        chosen = self._first_hand(hinted or numbered)
         if len(chosen) > 1:
             raise BenchError(
                 f"several arrays of {chosen[0].file} could be the labels: {', '.join(array.about for array in chosen)}; "
@@ -124,6 +124,14 @@ class _Casting:
             )
         self._unused(arrays, chosen)
         return chosen[0] if chosen else None
+
+    def _first_hand(self, candidates: list[NamedArray]) -> list[NamedArray]:
+        """Leave out labels that are a copy of others."""
+        kept: list[NamedArray] = []
+        for array in [each for each in candidates if not _SECOND.search(each.name)] or candidates:
+            if not any(np.array_equal(other.values, array.values) for other in kept):
+                kept.append(array)
+        return kept
 
     def _unused(self, arrays: Sequence[NamedArray], used: Sequence[NamedArray]) -> None:
         names = {array.name for array in used}

@@ -153,7 +153,8 @@ class Collector:
     def _add(self, values: np.ndarray, name: str) -> None:
         if values.dtype.kind not in "buif":
             raise BenchError(f"{self.path} holds {name} as {values.dtype}, not numbers; store it as numbers")
-        self.arrays.append(NamedArray(name, values, self.path.name))
+        # Bytes that were read as they are cannot be written to, which torch would warn of.
+        self.arrays.append(NamedArray(name, values if values.flags.writeable else values.copy(), self.path.name))
 
 
 def _joined(name: str, key: str) -> str:

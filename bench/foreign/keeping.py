@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..distilled import DistilledSet
-from ..errors import RejectedSet
+from ..errors import BenchError, RejectedSet
 from ..fields import hyperparameters
 from ..imported_set import ImportedSet, found_set, need_of, write_set
 from ..prerequisite_store import PrerequisiteStore, config_of, resolve
@@ -33,6 +33,8 @@ def check_name(name: str) -> None:
     Raises:
         BenchError: says what it may be made of.
     """
+    if not name:
+        raise BenchError("--name is empty; call the set something, such as dc_1ipc")
     hyperparameters(ImportedSet, "an imported set")["set"].read(name, "--name")
 
 

@@ -103,9 +103,8 @@ def guess_space(images: np.ndarray, real: RealPixels | None) -> SpaceGuess:
     """
     if (plain := _plain(images)) is not None:
         return SpaceGuess(RGB, (RGB,), (plain,))
-    mean = real.mean() if real else None
-    near = likely_normalisations(mean) if mean else [n for n, each in NORMALISATIONS.items() if len(each.mean) == images.shape[1]]
-    for name in near:
+    possible = [name for name, each in NORMALISATIONS.items() if len(each.mean) == images.shape[1]]
+    for name in possible:
         off = _distance_from_bytes(pixel_space(name, images.shape[1]).kept(images))
         if off <= _WHOLE:
             said = f"with the constants of {name} undone, every pixel is a whole number from 0 to 255: real images, untouched"
@@ -114,7 +113,7 @@ def guess_space(images: np.ndarray, real: RealPixels | None) -> SpaceGuess:
     evidence = [
         f"the channels run from {look.bounds}; root mean square {look.size:.3g}; neighbouring pixels correlate by {look.likeness:.2f}"
     ]
-    return _compared(look, near, real, evidence)
+    return _compared(look, likely_normalisations(real.mean()) if real else possible, real, evidence)
 
 
 def _compared(look: Look, near: list[str], real: RealPixels | None, evidence: list[str]) -> SpaceGuess:
