@@ -53,7 +53,7 @@ def recipe_of(reading: Reading, centred: bool) -> TrainRecipe:
 def origin_of(reading: Reading) -> dict[str, Any]:
     """Return files with their checksums, what was said of them, and how they were understood, as plain JSON."""
     return {
-        "files": {name: dict(known) for name, known in reading.release.checksums.items()},
+        "files": [{"name": name, **known} for name, known in reading.release.checksums.items()],
         "options": reading.options.given(),
         "evidence": [f"{topic}: {sentence}" for topic, sentence in reading.evidence],
         "left out": list(reading.left_out),
