@@ -14,6 +14,7 @@ from ..judge.protocol import PROTOCOLS
 from ..paths import read_path
 from ..sweep import readers
 from ..sweep.readers import READERS
+from .exporting import add_export_flags
 
 COMMANDS = {
     "run": "plan, run and report a sweep (the default: the word may be left out)",
@@ -21,6 +22,7 @@ COMMANDS = {
     "show": "everything about one cell: configuration, lineage, scores, log, command to run it again",
     "report": "render the tables and plots from the records once more",
     "new": "write a file to start from: new method|objective|form|dataset NAME",
+    "export": "write the set of a cell for other people's code: export CELL --format pt|npz|images|ddranking",
     "check": "run the contract over a plugin file: check FILE says what a method, a part or a data set does not keep",
 }
 
@@ -206,6 +208,15 @@ def _new_parser_of_new() -> Parser:
     return parser
 
 
+def _export_parser() -> Parser:
+    parser = _new_parser("export", COMMANDS["export"])
+    add_export_flags(parser)
+    _add_out(parser)
+    _add_plugin(parser)
+    parser.add_argument("--data-root", metavar="DIR", type=_reader("data-root"), help="folder of the data sets")
+    return parser
+
+
 def _check_parser() -> Parser:
     parser = _new_parser("check", COMMANDS["check"], epilog=_CHECK_EXIT_CODES)
     parser.add_argument("file", metavar="FILE", help="a Python file that registers plugins, wherever it lies")
@@ -221,5 +232,6 @@ _PARSERS: dict[str, Callable[[], Parser]] = {
     "show": _show_parser,
     "report": _report_parser,
     "new": _new_parser_of_new,
+    "export": _export_parser,
     "check": _check_parser,
 }

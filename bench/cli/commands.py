@@ -24,6 +24,7 @@ from ..sweep.readers import READERS
 from ..sweep.store import Store
 from .arguments import COMMANDS, parser_for, program
 from .console import Console, warn
+from .exporting import exported
 from .output import patient_output
 
 OK, SUITE_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -162,6 +163,12 @@ def _check(parsed: argparse.Namespace) -> int:
     return tally.exit_code
 
 
+def _export(parsed: argparse.Namespace) -> int:
+    for line in exported(parsed, _out_of(parsed), program()):
+        print(line, flush=True)
+    return OK
+
+
 def _given_flags(parsed: argparse.Namespace) -> dict[str, Any]:
     """Return the flags that were given, as ``settings.merge`` takes them."""
     given = {name: getattr(parsed, name.replace("-", "_"), None) for name in READERS if name not in ("set", "plugin")}
@@ -199,5 +206,6 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "show": _show,
     "report": _report,
     "new": _new,
+    "export": _export,
     "check": _check,
 }
