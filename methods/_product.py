@@ -142,7 +142,7 @@ class Product(Method):
 
     def unkeyed_fields(self) -> frozenset[str]:
         """Return those of the parts."""
-        return self.student.unkeyed() | (self.objective.unkeyed if self.objective else frozenset())
+        return self.form.unkeyed() | self.student.unkeyed() | (self.objective.unkeyed if self.objective else frozenset())
 
     def same_for_every_seed(self) -> bool:
         """Tell whether selection and objective promise it, and every seed looks through the same features."""

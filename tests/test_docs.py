@@ -19,6 +19,7 @@ from registries import restored_registries
 from bench import DATASETS, METHODS, DataOptions, load_dataset, registry
 from bench.cli.arguments import COMMANDS, parser_for
 from bench.cli.scaffold import rendered
+from bench.contract.combinations import as_table, combinations
 from bench.contract.datasets import DATASET_CHECKS
 from bench.contract.examine import examine
 from bench.contract.methods import TRIAL_CHECKS
@@ -340,3 +341,17 @@ def test_a_bare_checkout_runs_from_any_folder(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for name in (*METHODS, *DATASETS):
         assert mentions(name, done.stdout)
+
+
+def test_the_table_of_forms_by_objectives_is_what_planning_says(tmp_path: Path) -> None:
+    """``python run_bench.py list --combinations`` prints the table that belongs between the two comments."""
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    table = page.split("<!-- combinations -->\n")[1].split("\n<!-- end of combinations -->")[0]
+    found = combinations(load_dataset("digits"), tmp_path)
+    assert table == as_table(found)
+    assert all(len(reason.split()) > 5 for one in found for reason in one.refusals.values())
+
+
+def test_every_method_has_a_paragraph() -> None:
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert [name for name in METHODS if not re.search(rf"^\*\*[^*]*`{name}`[^*]*\*\*", page, re.MULTILINE)] == []

@@ -24,6 +24,7 @@ from ..sweep.readers import READERS
 from ..sweep.store import Store
 from .arguments import COMMANDS, parser_for, program
 from .console import Console, warn
+from .exporting import exported
 from .output import patient_output
 from .released_sets import imported, inspected
 
@@ -128,9 +129,12 @@ def _show(parsed: argparse.Namespace) -> int:
 def _list(parsed: argparse.Namespace) -> int:
     from ..data import DataOptions, default_data_root
     from ..plugin_trial import discover_tried
-    from .catalogue import catalogue
+    from .catalogue import catalogue, combinations_text
 
     discover_tried(readers.plugin_paths(parsed.plugin, "--plugin") if parsed.plugin else ())
+    if parsed.combinations:
+        print(combinations_text())
+        return OK
     root = Path(parsed.data_root) if parsed.data_root else default_data_root()
     print(catalogue(DataOptions(root, download=not parsed.offline)))
     return OK
@@ -168,6 +172,12 @@ def _inspect(parsed: argparse.Namespace) -> int:
 
 def _import(parsed: argparse.Namespace) -> int:
     for line in imported(parsed, _out_of(parsed), program()):
+        print(line, flush=True)
+    return OK
+
+
+def _export(parsed: argparse.Namespace) -> int:
+    for line in exported(parsed, _out_of(parsed), program()):
         print(line, flush=True)
     return OK
 
@@ -211,5 +221,6 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "new": _new,
     "inspect": _inspect,
     "import": _import,
+    "export": _export,
     "check": _check,
 }

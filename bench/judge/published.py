@@ -20,6 +20,7 @@ class PublishedRecipe:
     last may be smaller. Where a paper counts epochs, the number of steps follows from the number of images.
 
     Attributes:
+        paper: its method's name, by which a data set says that the paper makes an exception of it (``Spec.exceptions``).
         optimizer: as in ``TrainRecipe``.
         lr: learning rate; ``None`` is the rate of the set's own recipe.
         momentum: of ``sgd``.
@@ -32,18 +33,19 @@ class PublishedRecipe:
         augmentation_mirror: strategy where a left-right flip keeps the class.
         augmentation_upright: strategy where it does not (digits, letters).
         loss: as in ``TrainRecipe``; ``None`` is the loss of the set's own recipe, for which its labels were made.
-        mnist_epochs: in place of ``epochs`` on the data set ``mnist`` alone; 0 makes no exception.
-        mnist_augmentation: in place of both strategies on the data set ``mnist`` alone; empty makes no exception.
+        exceptional_epochs: in place of ``epochs`` on data sets of which the paper makes an exception.
+        exceptional_augmentation: in place of both strategies on these.
 
     Example:
         >>> from bench import Spec, TrainRecipe
         >>> from bench.judge.published import PublishedRecipe
-        >>> recipe = PublishedRecipe("sgd", lr=0.01, batch_size=256, epochs=300)
+        >>> recipe = PublishedRecipe("toy", "sgd", lr=0.01, batch_size=256, epochs=300)
         >>> spec = Spec("toy", 2, (1, 8, 8), ("one", "other"))
         >>> recipe.train_recipe(TrainRecipe(), spec, images=300).steps, recipe.presented(spec, images=300)
         (600, 90000)
     """
 
+    paper: str
     optimizer: Optimizer
     lr: float | None
     momentum: float = 0.0
@@ -55,8 +57,8 @@ class PublishedRecipe:
     augmentation_mirror: str = "none"
     augmentation_upright: str = "none"
     loss: Loss | None = None
-    mnist_epochs: int = 0
-    mnist_augmentation: str = ""
+    exceptional_epochs: int = 0
+    exceptional_augmentation: str = ""
 
     def train_recipe(self, own: TrainRecipe, spec: Spec, images: int) -> TrainRecipe:
         """Return the recipe of students on a set.
@@ -67,6 +69,8 @@ class PublishedRecipe:
             images: how many images the set decodes to.
         """
         augmentation = self.augmentation_mirror if spec.mirror else self.augmentation_upright
+        if self.paper in spec.exceptions:
+            augmentation = self.exceptional_augmentation
         return TrainRecipe(
             optimizer=self.optimizer,
             lr=own.lr if self.lr is None else self.lr,
@@ -75,7 +79,7 @@ class PublishedRecipe:
             momentum=self.momentum,
             weight_decay=self.weight_decay,
             schedule=self.schedule,
-            augmentation=self.mnist_augmentation if self.mnist_augmentation and spec.name == "mnist" else augmentation,
+            augmentation=augmentation,
             loss=own.loss if self.loss is None else self.loss,
         )
 
@@ -88,7 +92,7 @@ class PublishedRecipe:
     def _steps(self, spec: Spec, images: int) -> int:
         if self.steps:
             return next((steps for most, steps in self.steps if images <= most), self.steps[-1][1])
-        epochs = self.mnist_epochs if self.mnist_epochs and spec.name == "mnist" else self.epochs
+        epochs = self.exceptional_epochs if self.paper in spec.exceptions else self.epochs
         return epochs * self._steps_of_an_epoch(images)
 
     def _steps_of_an_epoch(self, images: int) -> int:
@@ -97,6 +101,7 @@ class PublishedRecipe:
 
 #: DC: 300 epochs without augmentation; on MNIST 1,000 with DC's own, one operation per image.
 DC = PublishedRecipe(
+    "DC",
     "sgd",
     lr=0.01,
     momentum=0.9,
@@ -104,12 +109,13 @@ DC = PublishedRecipe(
     schedule="step",
     batch_size=256,
     epochs=300,
-    mnist_epochs=1000,
-    mnist_augmentation="each_pad_resize_turn",
+    exceptional_epochs=1000,
+    exceptional_augmentation="each_pad_resize_turn",
 )
 
 #: DSA: 1,000 epochs, one of its operations per batch with parameters of their own for every image.
 DSA = PublishedRecipe(
+    "DSA",
     "sgd",
     lr=0.01,
     momentum=0.9,
@@ -123,6 +129,7 @@ DSA = PublishedRecipe(
 
 #: MTT: as DSA at the learned rate.
 MTT = PublishedRecipe(
+    "MTT",
     "sgd",
     lr=None,
     momentum=0.9,
@@ -135,10 +142,11 @@ MTT = PublishedRecipe(
 )
 
 #: RaT-BPTT: 600 of the numbers of steps that the authors look at; all images in every step.
-RAT = PublishedRecipe("adam", lr=1e-3, steps=((1, 600),), augmentation_mirror="flip_rotate", augmentation_upright="rotate")
+RAT = PublishedRecipe("RaT-BPTT", "adam", lr=1e-3, steps=((1, 600),), augmentation_mirror="flip_rotate", augmentation_upright="rotate")
 
 #: FRePo: squared error, and steps by the number of images; between the authors' numbers the next larger one.
 FREPO = PublishedRecipe(
+    "FRePo",
     "adam",
     lr=3e-4,
     schedule="warmup_cosine",

@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 import bench.nn.training as students
-from bench import BudgetRequest, Dataset, DistilledSet, Images, Spec, TrainRecipe
+from bench import DATASETS, BudgetRequest, Dataset, DistilledSet, Images, Spec, TrainRecipe
 from bench.judge import Protocol, get_protocol, judge_folder
 from bench.judge.published import PublishedRecipe
 from bench.nn.augment import parse_strategy
 from bench.nn.training import learning_rate
 
 COLOUR = Spec("photos", 10, (3, 32, 32), tuple("abcdefghij"))
-MNIST = Spec("mnist", 10, (1, 28, 28), tuple("0123456789"), mirror=False)
+MNIST = Spec("mnist", 10, (1, 28, 28), tuple("0123456789"), mirror=False, exceptions=("DC",))
+KANJI = Spec("kmnist", 10, (1, 28, 28), tuple("abcdefghij"), mirror=False)
 FASHION = Spec("fashion_mnist", 10, (1, 28, 28), tuple("abcdefghij"))
 OWN = TrainRecipe("adam", lr=0.0123, steps=77, batch_size=5, augmentation="cutout")
 
@@ -40,6 +41,7 @@ STATEMENTS = {
     ("dc-v1", COLOUR, 257): sgd(0.01, 600, "none"),
     ("dc-v1", COLOUR, 500): sgd(0.01, 600, "none"),
     ("dc-v1", FASHION, 10): sgd(0.01, 300, "none"),
+    ("dc-v1", KANJI, 10): sgd(0.01, 300, "none"),
     ("dc-v1", MNIST, 10): sgd(0.01, 1000, "each_pad_resize_turn"),
     ("dc-v1", MNIST, 500): sgd(0.01, 2000, "each_pad_resize_turn"),
     ("dsa-v1", COLOUR, 100): sgd(0.01, 1000, DSA_MIRROR),
@@ -88,9 +90,13 @@ def test_the_loss_follows_the_labels(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_operations_exist_and_keep_a_digit_a_digit(name: str) -> None:
     published = recipe_of(name)
-    for strategy in (published.augmentation_mirror, published.augmentation_upright, published.mnist_augmentation):
+    for strategy in (published.augmentation_mirror, published.augmentation_upright, published.exceptional_augmentation):
         parse_strategy(strategy)
     assert "flip" not in parse_strategy(published.augmentation_upright)
+
+
+def test_dc_makes_an_exception_of_mnist_alone() -> None:
+    assert [name for name in DATASETS if "DC" in DATASETS[name].spec.exceptions] == ["mnist"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,11 +8,14 @@ import torch
 from products import planned
 from registries import restored_registries
 
+import bench
 from bench import FORMS, METHODS, OBJECTIVES, SELECTIONS, BenchError, Form, Objective, Spec, on_features
 from bench.nn.spaces import SPACES
+from bench.prerequisite_store import PrerequisiteStore
 from bench.recipes import check_built, check_fields, load_rules, resolve_recipe
 from bench.registry import RegistrationError
 from bench.selection import checked
+from bench.sweep.planning.planner import Planner
 
 DIGITS = Spec("digits", 10, (1, 8, 8), tuple("0123456789"), mirror=False)
 
@@ -51,6 +54,28 @@ def test_unknown_parts_get_a_suggestion():
         check_fields(METHODS["rat_bptt"], {"form": "postre"}, "test")
     with pytest.raises(BenchError, match="unknown objective 'bpt'; did you mean 'bptt'"):
         check_fields(METHODS["rat_bptt"], {"objective": "bpt"}, "test")
+
+
+@pytest.mark.parametrize("name", ["podd", "random"])
+def test_bounded_crops_are_left_out_of_the_key_and_toroidal_ones_are_in_it(name):
+    """Posters had bounded crops before they had the field, and keep their keys."""
+    fields = {"order": "identity"} if name == "podd" else {"form": "mosaic"}
+    bounded, toroidal = (planned(name, DIGITS, "1", {**fields, **crops}).method for crops in ({}, {"crops": "toroidal"}))
+    assert bounded.values()["crops"] == "bounded"
+    assert "crops" in bounded.unkeyed_fields()
+    assert "crops" not in toroidal.unkeyed_fields()
+    assert bounded.unkeyed_fields() - {"crops"} == toroidal.unkeyed_fields() == (OBJECTIVES["bptt"].unkeyed if name == "podd" else set())
+
+
+def test_the_keys_of_posters_from_before_they_had_crops_stay(tmp_path):
+    """Sets on a user's disk are found by them; whoever changes one on purpose raises a version and this number."""
+    asked = ["podd[order=identity]", "random[form=mosaic]"]
+    settings = bench.settings(methods=asked, budgets=["0.5"], seeds=[0], no_reference=True, effort=0.5)
+    cells = Planner(settings, PrerequisiteStore(tmp_path)).plan().cells
+    assert {planned.cell.label: planned.distil_key for planned in cells} == {
+        "podd[order=identity]": "53498d4d38d10feccdfd3fc9",
+        "random[form=mosaic]": "23428ce84fca27685e46821e",
+    }
 
 
 def test_images_is_another_name_of_form():
@@ -171,7 +196,8 @@ OUT_OF_BOUNDS = [
     ("networks_per_step", 0, "greater than or equal to 1"),
     ("engine", "steam", "it should be 'auto', 'plain'"),
     ("precision", "int8", "it should be 'float32', 'tf32' or 'bf16'"),
-    ("labels", "soft", "it should be 'fixed', 'proportional' or 'learned'"),
+    ("labels", "soft", "it should be 'fixed', 'proportional', 'learned' or 'teacher'"),
+    ("crops", "spherical", "it should be 'bounded' or 'toroidal'"),
     ("patches", "16", "write width x height"),
     ("overlap", 1.0, "write shares from 0 to below 1"),
     ("label_cells", 0, "greater than or equal to 1"),
