@@ -154,11 +154,12 @@ def _stored_images(distilled: DistilledSet, kind: Images) -> tuple[Arrays, dict[
         if tuple(images.shape[2:]) == distilled.spec.shape[1:]
         else ", smaller than the data set's: students see them upsampled bilinearly"
     )
+    whole = {} if small else {"tiles": "1"}
     if (rows := kind.state_dict().get("labels")) is not None and rows.ndim == 2:
-        about = {"holds": f"stored images{small}, and a row of labels for each", "import": _import_options(distilled, kind.label_kind)}
-        return {"images": images, "labels": rows}, about
+        again = _import_options(distilled, kind.label_kind, **whole)
+        return {"images": images, "labels": rows}, {"holds": f"stored images{small}, and a row of labels for each", "import": again}
     ids = kind.class_ids().detach().to(torch.int64)
-    about = {"holds": f"stored images{small}, and the class of each", "import": _import_options(distilled, "ids")}
+    about = {"holds": f"stored images{small}, and the class of each", "import": _import_options(distilled, "ids", **whole)}
     return {"images": images, "labels": ids}, about
 
 
