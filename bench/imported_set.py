@@ -107,10 +107,11 @@ def found_set(folder: Path) -> FoundSet:
 def origin_text(origin: Mapping[str, Any]) -> str:
     """Return in a line what the notes of a set say of its origin, whoever wrote them."""
     files, options = origin.get("files"), origin.get("options")
-    named = [f"{name} (sha256 {str(known.get('sha256', ''))[:12]})" for name, known in _items(files) if isinstance(known, dict)]
+    listed = [each for each in files if isinstance(each, dict)] if isinstance(files, list) else []
+    named = [f"{each.get('name')} (sha256 {str(each.get('sha256'))[:12]})" for each in listed]
     shown = named[:4] + ([f"and {len(named) - 4} more"] if len(named) > 4 else [])
-    said = [f"{name}={value}" for name, value in _items(options)]
-    return f"imported from {', '.join(shown) or 'files without a name'}{f', read with {chr(32).join(said)}' if said else ''}"
+    said = " ".join(f"{name}={value}" for name, value in options.items()) if isinstance(options, dict) else ""
+    return f"imported from {', '.join(shown) or 'files without a name'}{f', read with {said}' if said else ''}"
 
 
 def write_set(distilled: DistilledSet, folder: Path) -> None:
@@ -118,7 +119,3 @@ def write_set(distilled: DistilledSet, folder: Path) -> None:
     home = folder / FOLDER
     home.mkdir(parents=True, exist_ok=True)
     distilled.save(home)
-
-
-def _items(found: Any) -> list[tuple[str, Any]]:
-    return [(str(key), value) for key, value in found.items()] if isinstance(found, dict) else []

@@ -14,6 +14,7 @@ from ..judge.protocol import PROTOCOLS
 from ..paths import read_path
 from ..sweep import readers
 from ..sweep.readers import READERS
+from .exporting import add_export_flags
 from .released_sets import add_release_flags
 
 COMMANDS = {
@@ -25,6 +26,7 @@ COMMANDS = {
     "new": "write a file to start from: new method|objective|form|dataset NAME",
     "inspect": "say what distilled sets of somebody else are, with evidence: inspect FILES; --probe trains on what they may be",
     "import": "make a set of this suite of files of somebody else: import FILES --dataset NAME --name NAME",
+    "export": "write the set of a cell for other people's code: export CELL --format pt|npz|images|ddranking",
     "check": "run the contract over a plugin file: check FILE says what a method, a part or a data set does not keep",
 }
 
@@ -235,6 +237,15 @@ def _new_parser_of_new() -> Parser:
     return parser
 
 
+def _export_parser() -> Parser:
+    parser = _new_parser("export", COMMANDS["export"])
+    add_export_flags(parser)
+    _add_out(parser)
+    _add_plugin(parser)
+    parser.add_argument("--data-root", metavar="DIR", type=_reader("data-root"), help="folder of the data sets")
+    return parser
+
+
 def _check_parser() -> Parser:
     parser = _new_parser("check", COMMANDS["check"], epilog=_CHECK_EXIT_CODES)
     parser.add_argument("file", metavar="FILE", help="a Python file that registers plugins, wherever it lies")
@@ -276,5 +287,6 @@ _PARSERS: dict[str, Callable[[], Parser]] = {
     "new": _new_parser_of_new,
     "inspect": _inspect_parser,
     "import": _import_parser,
+    "export": _export_parser,
     "check": _check_parser,
 }

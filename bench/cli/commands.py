@@ -24,6 +24,7 @@ from ..sweep.readers import READERS
 from ..sweep.store import Store
 from .arguments import COMMANDS, parser_for, program
 from .console import Console, warn
+from .exporting import exported
 from .output import patient_output
 from .released_sets import imported, inspected
 
@@ -189,6 +190,12 @@ def _import(parsed: argparse.Namespace) -> int:
     return OK
 
 
+def _export(parsed: argparse.Namespace) -> int:
+    for line in exported(parsed, _out_of(parsed), program()):
+        print(line, flush=True)
+    return OK
+
+
 def _given_flags(parsed: argparse.Namespace) -> dict[str, Any]:
     """Return the flags that were given, as ``settings.merge`` takes them."""
     given = {name: getattr(parsed, name.replace("-", "_"), None) for name in READERS if name not in ("set", "plugin")}
@@ -229,5 +236,6 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "new": _new,
     "inspect": _inspect,
     "import": _import,
+    "export": _export,
     "check": _check,
 }

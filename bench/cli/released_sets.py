@@ -17,8 +17,10 @@ from ..sweep import readers
 from ..sweep.store import Store
 
 if TYPE_CHECKING:
+    from ..data import DataOptions
+    from ..distilled import DistilledSet
     from ..foreign.contents import Contents
-    from ..foreign.importing import Opened
+    from ..foreign.importing import OpenedRelease
     from ..foreign.options import Options
     from ..foreign.reading import Reading
 
@@ -69,6 +71,9 @@ def inspected(parsed: argparse.Namespace, out: Path) -> Iterator[str]:
             yield from _listed(contents)
         yield "name the data set with --dataset to learn what they are"
         return
+    if (own := _own(parsed, paths)) is not None:
+        yield _own_line(own, paths[0])
+        return
     opened = _opened(parsed, paths, out)
     yield from _told(opened)
     if parsed.probe:
@@ -84,16 +89,23 @@ def imported(parsed: argparse.Namespace, out: Path, program: str) -> Iterator[st
         BenchError: they cannot be read, or something about them is not known.
         OSError: the set cannot be written.
     """
-    from ..foreign.importing import bring_in, budget_text, trial_sentence
+    from ..foreign.conversion import to_distilled_set
+    from ..foreign.importing import bring_in, budget_text, real_pixels, trial_sentence
     from ..foreign.keeping import check_name
     from ..prerequisite_store import PrerequisiteStore
 
     check_name(parsed.name)
-    opened = _opened(parsed, [read_path(file, "FILES") for file in parsed.files], out)
-    opened.reading.require_settled()
-    yield from _told(opened)
-    brought = bring_in(opened, parsed.name, PrerequisiteStore(Store(out).prerequisites), trial=not parsed.no_probe)
-    distilled = brought.distilled
+    store, paths = PrerequisiteStore(Store(out).prerequisites), [read_path(file, "FILES") for file in parsed.files]
+    distilled = _own(parsed, paths)
+    if distilled is not None:
+        real = real_pixels(parsed.dataset, _data(parsed), store.folder)
+        yield _own_line(distilled, paths[0])
+    else:
+        opened = _opened(parsed, paths, out)
+        opened.reading.require_settled()
+        distilled, real = to_distilled_set(opened.reading), opened.real
+        yield from _told(opened)
+    brought = bring_in(distilled, None if parsed.no_probe else real, parsed.name, store)
     if brought.accuracy is not None:
         yield ("" if brought.learns else "warning: ") + trial_sentence(brought.accuracy, distilled.spec)
     if brought.kept.replaced:
@@ -104,14 +116,30 @@ def imported(parsed: argparse.Namespace, out: Path, program: str) -> Iterator[st
     yield f"judge it: {program} {shlex.join(words)}"
 
 
-def _opened(parsed: argparse.Namespace, paths: list[Path], out: Path) -> Opened:
-    from ..data import DataOptions, default_data_root
-    from ..foreign.importing import open_beside
+def _own(parsed: argparse.Namespace, paths: list[Path]) -> DistilledSet | None:
+    """Return the set of this suite that a single folder holds, of which everything is known."""
+    from ..foreign.importing import own_set
     from ..plugin_trial import discover_tried
 
     discover_tried(readers.plugin_paths(parsed.plugin, "--plugin") if parsed.plugin else ())
-    root = Path(parsed.data_root) if parsed.data_root else default_data_root()
-    return open_beside(paths, parsed.dataset, _options(parsed), DataOptions(root, download=False), Store(out).prerequisites)
+    return own_set(paths[0], parsed.dataset, _data(parsed)) if len(paths) == 1 else None
+
+
+def _own_line(distilled: DistilledSet, path: Path) -> str:
+    stored, seen = distilled.parameterization, distilled.space if distilled.coordinates == "space" else f"rgb:{distilled.space}"
+    return f"{path.name}: a set of this suite: {stored.name}, {stored.pixels:,} pixels, space {seen}, labels {stored.label_kind}"
+
+
+def _data(parsed: argparse.Namespace) -> DataOptions:
+    from ..data import DataOptions, default_data_root
+
+    return DataOptions(Path(parsed.data_root) if parsed.data_root else default_data_root(), download=False)
+
+
+def _opened(parsed: argparse.Namespace, paths: list[Path], out: Path) -> OpenedRelease:
+    from ..foreign.importing import open_beside
+
+    return open_beside(paths, parsed.dataset, _options(parsed), _data(parsed), Store(out).prerequisites)
 
 
 def _options(parsed: argparse.Namespace) -> Options:
@@ -129,7 +157,7 @@ def _listed(contents: Contents) -> Iterator[str]:
     yield from (f"  {remark}" for remark in contents.remarks)
 
 
-def _told(opened: Opened) -> Iterator[str]:
+def _told(opened: OpenedRelease) -> Iterator[str]:
     """Yield everything that is known of a set, and what is not."""
     reading = opened.reading
     for contents in opened.release.contents:
@@ -150,7 +178,7 @@ def _verdict(reading: Reading) -> Iterator[str]:
         yield f"  {'read as':<8} {known}"
 
 
-def _probed(opened: Opened) -> Iterator[str]:
+def _probed(opened: OpenedRelease) -> Iterator[str]:
     """Yield how every plausible reading trains, and which one does."""
     from ..foreign.probing import tried
 

@@ -27,8 +27,8 @@ class Images(Parameterization):
     Labels are implied by the ``order`` of the images (every class has the same number, class after class: nothing is
     stored), stored as one class ``ids`` number per image, or stored as a row of C numbers per image, used as they are:
     ``soft`` ones, which an optimizer may move (RaT-BPTT's learned labels: their sum is the weight of the image),
-    ``probabilities``, which stay as they were written, or ``centred`` ones, which sum to zero and are targets of the squared
-    error (FRePo, RFAD).
+    ``probabilities``, which stay as they were written, or ``centred`` ones, which sum to zero and are targets of the
+    squared error (FRePo, RFAD).
 
     Tensors:
         images: (n, c, h', w') float32, role image.

@@ -91,8 +91,7 @@ class Poster(Parameterization):
             self.label_array = nn.Parameter(_normalised(self.area_counts()), requires_grad=False)
 
     def config(self) -> dict[str, Any]:
-        """Return sizes, grids, class order and kind of labels, and what differs from PoDD: wrapping patches, a grid of labels."""
-        grid = {} if self.label_grid is None else {"label_grid": list(self.label_grid)}
+        """Return sizes, grids, class order and kind of labels, a grid of labels by another rule, and that patches wrap where they do."""
         return {
             "size": list(self.layout.size),
             "patch_grid": list(self.layout.patch_grid),
@@ -100,8 +99,8 @@ class Poster(Parameterization):
             "order": list(self.order),
             "labels": self.label_form,
             "label_cells": self.label_cells,
+            **({} if self.label_grid is None else {"label_grid": list(self.label_grid)}),
             **({"crops": "toroidal"} if self.layout.toroidal else {}),
-            **grid,
         }
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -53,11 +54,21 @@ def recipe_of(reading: Reading, centred: bool) -> TrainRecipe:
 def origin_of(reading: Reading) -> dict[str, Any]:
     """Return files with their checksums, what was said of them, and how they were understood, as plain JSON."""
     return {
-        "files": {name: dict(known) for name, known in reading.release.checksums.items()},
+        "files": [{"name": name, **known} for name, known in reading.release.checksums.items()],
         "options": reading.options.given(),
         "evidence": [f"{topic}: {sentence}" for topic, sentence in reading.evidence],
         "left out": list(reading.left_out),
     }
+
+
+#: Kind of labels that are rows -> how they are stored; logits are probabilities by then.
+_ROW_FORMS: Mapping[str, LabelForm] = {
+    "one_hot": "probabilities",
+    "probabilities": "probabilities",
+    "logits": "probabilities",
+    "weights": "soft",
+    "centred": "centred",
+}
 
 
 def _images(reading: Reading, images: Tensor) -> Images:
@@ -66,7 +77,7 @@ def _images(reading: Reading, images: Tensor) -> Images:
     if tiles > 1:
         images = _cut(images, tiles)
         labels = None if labels is None else np.repeat(labels, tiles * tiles, axis=0)
-    form: LabelForm = "order" if labels is None else "ids" if labels.ndim == 1 else "centred" if kind == "centred" else "soft"
+    form: LabelForm = "order" if labels is None else "ids" if labels.ndim == 1 else _ROW_FORMS[kind]
     stored = Images(reading.spec, len(images), (images.shape[2], images.shape[3]), form)
     stored.images.data.copy_(images)
     if labels is not None and form == "ids":

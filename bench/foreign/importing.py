@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..budget import BudgetRequest
+from ..budget import least_pixels
 from ..data import DataOptions, NotThere, Spec
 from ..distilled import DistilledSet
+from ..errors import BenchError, RejectedSet
+from ..files import checksum
 from ..imported_set import ORIGIN
 from ..loading import find_dataset, load_dataset
+from ..manifest import MANIFEST, TENSORS
 from ..prerequisite_store import PrerequisiteStore
-from .conversion import to_distilled_set
 from .keeping import Kept, check_name, keep_set
 from .opening import Release, open_release
 from .options import Options
@@ -22,7 +24,7 @@ from .real_pixels import RealPixels
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedRelease:
     """A release beside its data set.
 
     Attributes:
@@ -36,7 +38,7 @@ class Opened:
     real: RealPixels | None
 
 
-def open_beside(paths: Sequence[Path], dataset: str, options: Options, data: DataOptions, prerequisites: Path | None) -> Opened:
+def open_beside(paths: Sequence[Path], dataset: str, options: Options, data: DataOptions, prerequisites: Path | None) -> OpenedRelease:
     """Read files as a set of a data set, and compare them with its images where these are there.
 
     Args:
@@ -52,11 +54,28 @@ def open_beside(paths: Sequence[Path], dataset: str, options: Options, data: Dat
     spec = find_dataset(dataset, data.root).spec
     release = open_release(paths)
     read_release(release, spec, options)  # what is wrong with the files is said before a space is fitted
-    real = _real(dataset, data, prerequisites)
-    return Opened(release, read_release(release, spec, options, real), real)
+    real = real_pixels(dataset, data, prerequisites)
+    return OpenedRelease(release, read_release(release, spec, options, real), real)
 
 
-def _real(dataset: str, data: DataOptions, prerequisites: Path | None) -> RealPixels | None:
+def own_set(path: Path, dataset: str, data: DataOptions) -> DistilledSet | None:
+    """Return the set of this suite in a folder, whoever wrote it, with its origin in the notes; ``None`` if the folder is none.
+
+    Raises:
+        BenchError: it is one, and cannot be used.
+    """
+    if not (path / MANIFEST).is_file() or not (path / TENSORS).is_file():
+        return None
+    try:
+        found = DistilledSet.load(path, find_dataset(dataset, data.root).spec)
+        files = [{"name": f"{path.name}/{name}", **checksum(path / name)} for name in (TENSORS, MANIFEST)]
+    except (RejectedSet, OSError) as error:
+        raise BenchError(f"the set in {path} cannot be used: {error}") from error
+    return replace(found, notes={**found.notes, ORIGIN: {"files": files, "options": {}}})
+
+
+def real_pixels(dataset: str, data: DataOptions, prerequisites: Path | None) -> RealPixels | None:
+    """Open the images of a data set, or return ``None`` where they are not there; nothing is downloaded for this."""
     try:
         return RealPixels(load_dataset(dataset, "paper", replace(data, download=False)), prerequisites)
     except NotThere:
@@ -80,21 +99,26 @@ class Brought:
     learns: bool
 
 
-def bring_in(opened: Opened, name: str, store: PrerequisiteStore, trial: bool = True) -> Brought:
-    """Make a set of what was read, try it, and keep it under a name.
+def bring_in(distilled: DistilledSet, real: RealPixels | None, name: str, store: PrerequisiteStore) -> Brought:
+    """Try a set, and keep it under a name.
 
     A set that is read in a wrong space or a wrong order can be judged for an hour before anybody sees it; one student that trains
     for a minute shows it at once.
 
+    Args:
+        distilled: the set.
+        real: images of its data set, on which it is tried; ``None`` leaves the trial out.
+        name: what to call it.
+        store: prerequisites of the out folder.
+
     Raises:
-        BenchError: something about the set is not known, or the name cannot be used.
+        BenchError: the name cannot be used.
         OSError: it cannot be written.
     """
     check_name(name)
-    distilled = to_distilled_set(opened.reading)
     accuracy, learns = None, True
-    if trial and opened.real is not None:
-        accuracy = try_set(distilled, opened.real)
+    if real is not None:
+        accuracy = try_set(distilled, real)
         learns = trains(accuracy, distilled.spec.classes)
         said = trial_sentence(accuracy, distilled.spec)
         origin = {**distilled.notes[ORIGIN], "trial": said}
@@ -111,7 +135,9 @@ def trial_sentence(accuracy: float, spec: Spec) -> str:
 
 
 def budget_text(distilled: DistilledSet) -> str:
-    """Return the smallest budget that the pixels of a set fit into, as it is typed."""
-    spec, pixels = distilled.spec, distilled.parameterization.pixels
+    """Return the smallest budget that a set fits into, as it is typed."""
+    spec, stored = distilled.spec, distilled.parameterization
+    labels = sum(tensor.numel() for name, tensor in stored.state_dict().items() if stored.roles[name] == "label")
+    pixels = least_pixels(stored.pixels * spec.channels, labels, spec.shape, spec.classes)
     ipc, rest = divmod(pixels, spec.classes * spec.height * spec.width)
-    return f"{ipc}" if not rest else BudgetRequest.parse(f"{pixels}px").resolve(spec.classes, spec.height, spec.width).requested
+    return f"{pixels}px" if rest else str(ipc)

@@ -28,7 +28,7 @@ _MOST_TRIED = 12
 
 
 @dataclass(frozen=True)
-class Trial:
+class Attempt:
     """How one reading did.
 
     Attributes:
@@ -44,7 +44,7 @@ class Trial:
     trains: bool
 
 
-def tried(reading: Reading, real: RealPixels) -> Iterator[Trial]:
+def tried(reading: Reading, real: RealPixels) -> Iterator[Attempt]:
     """Train one student on every plausible reading of a set, the likelier first, and yield how each did.
 
     Args:
@@ -62,7 +62,7 @@ def tried(reading: Reading, real: RealPixels) -> Iterator[Trial]:
     for options in readings:
         differs = " ".join(f"{q.flag} {typed(q.option, getattr(options, q.option))}" for q in reading.questions)
         accuracy = try_set(to_distilled_set(read_release(reading.release, reading.spec, options)), real, val)
-        yield Trial(options, differs or "the options as they were given", accuracy, trains(accuracy, reading.spec.classes))
+        yield Attempt(options, differs or "the options as they were given", accuracy, trains(accuracy, reading.spec.classes))
 
 
 def try_set(distilled: DistilledSet, real: RealPixels, val: Split | None = None) -> float:

@@ -12,6 +12,7 @@ from bench import METHODS, BudgetRequest, DistilledSet, PlanContext, Refusal, Re
 from bench.cli import main
 from bench.decoders.images import Images
 from bench.errors import BenchError
+from bench.foreign.importing import budget_text
 from bench.foreign.keeping import keep_set
 from bench.imported_set import found_set, need_of
 from bench.prerequisite_store import PrerequisiteStore, ensure, resolve
@@ -23,7 +24,7 @@ SPEC = Spec("digits", 10, (1, 8, 8), tuple(map(str, range(10))))
 def a_set(shift: float = 0.0, file: str = "a.pt") -> DistilledSet:
     images = Images(SPEC, count=10)
     images.images.data.copy_(made.drawn() + shift)
-    origin = {"files": {file: {"bytes": 1, "sha256": "ab" * 32}}, "options": {"space": "standard"}}
+    origin = {"files": [{"name": file, "bytes": 1, "sha256": "ab" * 32}], "options": {"space": "standard"}}
     return DistilledSet(SPEC, images, TrainRecipe(steps=20), notes={"origin": origin})
 
 
@@ -105,6 +106,23 @@ def test_names_that_cannot_be_typed(tmp_path: Path, name: str, capsys: pytest.Ca
     assert not (tmp_path / "out").exists()
 
 
+def test_a_set_of_this_suite_needs_no_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a_set().save(tmp_path / "theirs")
+    command = [str(tmp_path / "theirs"), "--dataset", "digits", "--out", str(tmp_path / "out")]
+    assert main(["inspect", *command]) == 0
+    assert "a set of this suite: images, 640 pixels, space standard, labels probabilities" in capsys.readouterr().out
+    assert main(["import", *command, "--name", "theirs", "--no-probe"]) == 0
+    found = found_set(tmp_path / "out" / "prerequisites" / resolve(need_of("theirs")).key(0, ""))
+    assert (found.folder / "tensors.safetensors").read_bytes() == (tmp_path / "theirs" / "tensors.safetensors").read_bytes()
+    assert found.origin.startswith("imported from theirs/tensors.safetensors (sha256 ")
+
+
+def test_labels_beyond_the_free_ones_are_in_the_budget_that_is_named() -> None:
+    labelled = Images(SPEC, count=20, size=(4, 4), labels="soft")
+    assert budget_text(DistilledSet(SPEC, labelled, TrainRecipe())) == "420px"  # 320 of images and 100 of 200 label numbers
+    assert budget_text(a_set()) == "1"
+
+
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Record]]:
     """Real images of digits as somebody else's files, imported and judged in both splits."""
@@ -134,7 +152,7 @@ def test_an_imported_set_is_judged_like_any_other(swept: tuple[Path, dict[str, R
 def test_its_origin_is_in_the_record_and_in_the_details(swept: tuple[Path, dict[str, Record]]) -> None:
     out, records = swept
     assert records["paper"].cell.origin.startswith("imported from images.pt (sha256 ")
-    assert records["paper"].cell.origin.endswith("read with space=rgb labels=ids recipe=steps=60,lr=0.01")
+    assert records["paper"].cell.origin.endswith("read with labels=ids recipe=steps=60,lr=0.01 space=rgb")
     details = (out / "details" / "digits.md").read_text()
     assert "imported from images.pt (sha256 " in details
 
