@@ -66,6 +66,7 @@ class Form(ABC):
     Attributes:
         name: registered name.
         version: raised when the same fields give other geometry or other initial values.
+        unkeyed: fields that planning uses up and sets back to their defaults: what came of them is in the geometry.
         init: what the stored numbers start from: ``noise`` (unit-norm Gaussian, as PoDD and RaT-BPTT), or the name of a
             selection of real images; ``real`` is the selection ``random``.
         feature_seeds: how many feature networks a selection that looks at features has; distillation seed s takes the
@@ -91,6 +92,7 @@ class Form(ABC):
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
+    unkeyed: ClassVar[frozenset[str]] = frozenset()
 
     init: Annotated[str, named_in("selection", SELECTIONS, (NOISE, "real"))] = NOISE
     feature_seeds: Annotated[int, Field(ge=1, le=1000)] = 1

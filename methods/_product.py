@@ -142,8 +142,8 @@ class Product(Method):
         return named if self.form.init == NOISE else {**named, "selection": self.form.init}
 
     def unkeyed_fields(self) -> frozenset[str]:
-        """Return those of the objective."""
-        return self.objective.unkeyed if self.objective else frozenset()
+        """Return those of the form and the objective."""
+        return self.form.unkeyed | (self.objective.unkeyed if self.objective else frozenset())
 
     def same_for_every_seed(self) -> bool:
         """Tell whether selection and objective promise it, and every seed looks through the same features."""
