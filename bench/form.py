@@ -129,7 +129,11 @@ class Form(ABC):
         return None if self.init in (NOISE, NORMAL) else SELECTIONS["random" if self.init == "real" else self.init]
 
     def unkeyed(self) -> frozenset[str]:
-        """Return the fields that are left out of a cell's key, because they hold what the form did before it had them."""
+        """Return the fields that are left out of a cell's key.
+
+        These hold what the form did before it had them, or planning has used them up and set them back to their defaults: what
+        came of them is in the geometry.
+        """
         return frozenset()
 
     def selection_needs(self, seed: int) -> tuple[Need, ...]:

@@ -96,6 +96,7 @@ class PlanContext:
         find: returns the folder of a prerequisite, which is built first where it is not there.
         optimised: whether an objective will move the numbers; told to forms.
         class_counts: number of training images of every class, or empty where it is not known.
+        download: whether something from outside, such as pretrained weights, may be fetched.
 
     Example:
         >>> from bench import BudgetRequest, PlanContext, Spec
@@ -111,6 +112,7 @@ class PlanContext:
     find: Callable[[Need], Path] = _nothing_there
     optimised: bool = False
     class_counts: tuple[int, ...] = ()
+    download: bool = False
 
 
 class Method(ABC):

@@ -17,9 +17,9 @@ from bench.errors import shorten
 from bench.seeding import stream
 from bench.selection import feature_seed
 
-from ..prerequisites._clip import CLIP_MODEL, clip_weights_at_hand
+from ..prerequisites._clip import CLIP_MODEL, OPENAI, Embedding, Reading, clip_weights_at_hand, download_clip_weights, readable_names
 from ..prerequisites.class_distances import distances_by_clip, distances_by_features, read_distances
-from ._class_order import greedy_order
+from ._class_order import greedy_order, similarity_table
 from ._poster_size import parse_overlap, parse_size, plan_layout
 from ._teacher import TEACHER, TaughtForm
 
@@ -31,6 +31,17 @@ def _readable_size(text: str) -> str:
 
 def _readable_overlap(text: str | float) -> str | float:
     parse_overlap(text)
+    return text
+
+
+def _readable_prompt(text: str) -> str:
+    if text.count("{}") != 1 or len(text) > 200:
+        raise BenchError("write a short text in which {} stands for the name of a class, e.g. 'a photo of a {}'")
+    return text
+
+
+def _readable_names(text: str) -> str:
+    readable_names(text)
     return text
 
 
@@ -160,14 +171,25 @@ class OrderedPoster(PatchedPoster):
         order: ``auto`` (clip, or features where no CLIP weights are at hand), ``identity``, ``random``, ``features``,
             ``clip``, or the classes row after row joined by dashes, e.g. ``3-1-0-2``.
         clip_model: open_clip's name of the text encoder; the OpenAI weights need a quickgelu variant.
-        clip_weights: CLIP checkpoint for ``order=clip``: a path, or ``openai`` for open_clip's own cache.
+        clip_weights: CLIP checkpoint for ``order=clip``: a path, or open_clip's name of weights of that model, which are
+            read from its own cache and downloaded into it where ``order=clip`` is asked for and downloads are allowed.
+        clip_prompt: what the text encoder reads; ``{}`` stands for the name of a class.
+        clip_embedding: ``pooled``, as CLIP was trained, or ``hidden_states`` of all positions, as PoDD's authors have it.
+        clip_names: other words for some classes, ``ship=boat,keyboard=computer keyboard``.
     """
 
     name: ClassVar[str] = "poster"
 
     order: Annotated[str, AfterValidator(_readable_order)] = "auto"
     clip_model: str = CLIP_MODEL
-    clip_weights: str = "openai"
+    clip_weights: str = OPENAI
+    clip_prompt: Annotated[str, AfterValidator(_readable_prompt)] = Reading.prompt
+    clip_embedding: Embedding = Reading.embedding
+    clip_names: Annotated[str, AfterValidator(_readable_names)] = Reading.names
+
+    def unkeyed(self) -> frozenset[str]:
+        """Leave out what planning uses up and sets back: what came of it is in the order."""
+        return super().unkeyed() | {"clip_prompt", "clip_embedding", "clip_names"}
 
     def plan(self, context: PlanContext) -> FormPlan | Refusal:
         """Settle size, grids and class order."""
@@ -175,14 +197,16 @@ class OrderedPoster(PatchedPoster):
         if isinstance(layout, Refusal):
             return layout
         source, notes = self._source()
-        order = self._class_order(source, layout.class_grid, context)
-        notes += (f"class order from {source}",)
+        order, similarity = self._class_order(source, layout.class_grid, context)
+        notes += (f"class order from {self._described(source)}", *similarity)
         if layout.distinct_areas() < context.spec.classes:
             notes += (f"only {layout.distinct_areas()} of {context.spec.classes} class areas lie at different positions",)
         # An order that is the same for every seed goes into the fields, so that equal orders are equal cells. One that varies
         # keeps its name there, because the report groups a row's seeds by their fields.
         varies = source == "random" or (source == "features" and self.feature_seeds > 1)
-        form = replace(self, order=source if varies else "-".join(map(str, order)))
+        named = source if varies else "-".join(map(str, order))
+        # How CLIP was asked has done its work: it stands in the order, and in the record's list of prerequisites.
+        form = replace(self, order=named, clip_prompt=Reading.prompt, clip_embedding=Reading.embedding, clip_names=Reading.names)
         external = "CLIP text embeddings" if source == "clip" else ""
         return form.planned(layout, order, external=external, notes=notes)
 
@@ -193,26 +217,35 @@ class OrderedPoster(PatchedPoster):
             return "clip", ()
         return "features", ("no CLIP weights at hand, so order=auto uses class features of a small network trained on the training split",)
 
-    def _class_order(self, source: str, class_grid: tuple[int, int], context: PlanContext) -> list[int]:
-        """Turn an order's name into the class of every cell, row after row.
+    def _described(self, source: str) -> str:
+        return f"clip ({self.clip_model}, {self._reading().describe()})" if source == "clip" else source
+
+    def _reading(self) -> Reading:
+        return Reading(self.clip_prompt, self.clip_embedding, self.clip_names)
+
+    def _class_order(self, source: str, class_grid: tuple[int, int], context: PlanContext) -> tuple[list[int], tuple[str, ...]]:
+        """Turn an order's name into the class of every cell, row after row, and a note on how alike neighbours are.
 
         Raises:
             BenchError: an explicit order is not a permutation.
         """
-        spec = context.spec
+        spec, (columns, rows) = context.spec, class_grid
         if source == "identity":
-            return list(range(spec.classes))
+            return list(range(spec.classes)), ()
         if source == "random":
-            return torch.randperm(spec.classes, generator=stream("class order", spec.name, context.seed)).tolist()
+            return torch.randperm(spec.classes, generator=stream("class order", spec.name, context.seed)).tolist(), ()
         if source in ("features", "clip"):
             distance = read_distances(context.find(self._distances(source, context)))
-            return greedy_order(distance, rows=class_grid[1], columns=class_grid[0])
+            similar = ", ".join(f"{name} {value:.3f}" for name, value in similarity_table(distance, rows, columns).items())
+            return greedy_order(distance, rows, columns), (f"mean similarity of neighbours on the {columns}x{rows} class grid: {similar}",)
         parts = source.split("-")
         if all(part.isdecimal() for part in parts) and sorted(map(int, parts)) == list(range(spec.classes)):
-            return [int(part) for part in parts]
+            return [int(part) for part in parts], ()
         raise BenchError(f"poster.order is {shorten(source)}; use {', '.join(ORDERS)}, or all {spec.classes} classes joined by dashes")
 
     def _distances(self, source: str, context: PlanContext) -> Need:
-        if source == "clip":
-            return distances_by_clip(context.spec, self.clip_model, self.clip_weights)
-        return distances_by_features(feature_seed(context.seed, self.feature_seeds))
+        if source == "features":
+            return distances_by_features(feature_seed(context.seed, self.feature_seeds))
+        if context.download and self.order == "clip":  # ``auto`` takes what is at hand
+            download_clip_weights(self.clip_model, self.clip_weights)
+        return distances_by_clip(context.spec, self.clip_model, self.clip_weights, self._reading())

@@ -174,7 +174,7 @@ def test_a_selection_without_an_objective_and_noise_alone_is_refused():
 OUT_OF_BOUNDS = [
     ("init", "randm", "unknown selection 'randm'; did you mean 'random'.*available: .*noise, normal, random, real"),
     ("feature_seeds", 0, "greater than or equal to 1"),
-    ("space", "nope", "unknown pixel space 'nope' .available: auto, standard, zca_kip"),
+    ("space", "nope", "unknown pixel space 'nope' .available: auto, standard, zca_frepo, zca_kip, zca_kornia"),
     ("network", "nope", "unknown network 'nope'; networks are called convnet-d"),
     ("augmentation", "flp", "unknown augmentation 'flp' in 'flp'; join some of color, crop"),
     ("student_optimizer", "lion", "it should be 'adam' or 'sgd'"),
@@ -212,6 +212,9 @@ OUT_OF_BOUNDS = [
     ("order", "clever", "an order is auto, identity, random, features, clip, or all classes joined by dashes"),
     ("clip_model", 3, "it should be a text"),
     ("clip_weights", False, "it should be a text"),
+    ("clip_prompt", "{} and {}", "write a short text in which {} stands for the name of a class"),
+    ("clip_embedding", "tokens", "it should be 'pooled' or 'hidden_states'"),
+    ("clip_names", "ship", "write class=words, joined by commas"),
     ("window", 10**400, "less than or equal to 1000000"),
     ("outer_lr", 10**400, "must be finite"),
     ("student_lr", "fast", "it should be a number"),
