@@ -282,3 +282,12 @@ def test_an_unforeseen_failure_is_exit_code_1(monkeypatch: pytest.MonkeyPatch, c
     monkeypatch.setattr("bench.report.render", replacement)
     assert main(["report", "--out", str(out)]) == 1
     assert "the suite itself failed" in capsys.readouterr().err
+
+
+def test_list_tells_which_form_goes_with_which_objective_and_why_not(capsys):
+    assert main(["list", "--combinations"]) == 0
+    table, _, refusals = capsys.readouterr().out.partition("\n\n")
+    rows = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]] for line in table.splitlines()}
+    assert rows["form"][0] == "none"
+    assert rows["subset"][rows["form"].index("dc")] == "at 1, 2"
+    assert "form=subset with objective=dc at 0.5: objective=dc compares images class by class" in refusals
