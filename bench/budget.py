@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 
@@ -145,3 +146,23 @@ class Budget:
     def describe(self, used_pixels: int) -> str:
         """Say requested, used and effective budget in a few words."""
         return f"{self.requested} asked = {self.pixels} px, {used_pixels} px used = {self.effective_ipc(used_pixels):.4f} IPC"
+
+
+def least_pixels(numbers: int, labels: int, shape: tuple[int, int, int], classes: int) -> int:
+    """Return the smallest budget in pixels that a set fits into.
+
+    Args:
+        numbers: stored numbers that are no labels.
+        labels: stored label numbers, of which a larger budget lets more be free.
+        shape: channels, height and width of an image.
+        classes: number of classes.
+    """
+    channels, height, width = shape
+
+    def fits(pixels: int) -> bool:
+        granted = Budget(f"{pixels}px", pixels, classes, height, width)
+        return numbers + granted.charged_labels(labels) <= pixels * channels
+
+    # The smaller the budget, the fewer labels are free, so the set may need more pixels than its images have.
+    least, most = max(1, -(-numbers // channels)), -(-(numbers + labels) // channels)
+    return bisect_left(range(least, most + 1), True, key=fits) + least

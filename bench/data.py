@@ -28,6 +28,7 @@ class Spec:
         shape: channels, height and width of one image.
         class_names: one name per class, in the order of the integer labels.
         mirror: whether a left-right flip keeps the class (false for digits and letters).
+        exceptions: papers that train on this data set in another way than on all others, see ``PublishedRecipe``.
 
     Example:
         >>> from bench import Spec
@@ -41,6 +42,7 @@ class Spec:
     shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     mirror: bool = True
+    exceptions: tuple[str, ...] = ()
 
     @property
     def channels(self) -> int:

@@ -128,6 +128,14 @@ class Form(ABC):
         """Return the function that selects real images, or ``None`` for noise."""
         return None if self.init in (NOISE, NORMAL) else SELECTIONS["random" if self.init == "real" else self.init]
 
+    def unkeyed(self) -> frozenset[str]:
+        """Return the fields that are left out of a cell's key.
+
+        These hold what the form did before it had them, or planning has used them up and set them back to their defaults: what
+        came of them is in the geometry.
+        """
+        return frozenset()
+
     def selection_needs(self, seed: int) -> tuple[Need, ...]:
         """Return the prerequisites of the selection; whoever uses the form announces them."""
         select = self.selection()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import tempfile
 import warnings
-from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -330,24 +329,15 @@ def _refuse_damaged(folder: Path) -> None:
 
 def _pixels_of(folder: Path, dataset: Dataset) -> int:
     """Return the smallest budget that the set in ``folder`` fits into, in pixels."""
-    from .budget import Budget, BudgetRequest
+    from .budget import BudgetRequest, least_pixels
     from .judge.audit import audit
     from .judge.decoding import load_closed
 
     spec, distilled = dataset.spec, load_closed(folder, dataset.spec)
-
-    def budget_of(pixels: int) -> Budget:
-        return BudgetRequest.parse(f"{pixels}px").resolve(spec.classes, spec.height, spec.width)
-
-    counts = audit(distilled, budget_of(10**12))  # room enough for anything: only the numbers are wanted here
+    room = BudgetRequest.parse(f"{10**12}px")  # enough for anything: only the numbers are wanted here
+    counts = audit(distilled, room.resolve(spec.classes, spec.height, spec.width))
     numbers, labels = counts["image_numbers"] + counts["other_numbers"], counts["label_numbers"]
-
-    def fits(pixels: int) -> bool:
-        return numbers + budget_of(pixels).charged_labels(labels) <= pixels * spec.channels
-
-    # The smaller the budget, the fewer labels are free, so the set may need more pixels than its images have.
-    least, most = max(1, -(-numbers // spec.channels)), -(-(numbers + labels) // spec.channels)
-    return bisect_left(range(least, most + 1), True, key=fits) + least
+    return least_pixels(numbers, labels, spec.shape, spec.classes)
 
 
 def load_records(folder: Path | str) -> pandas.DataFrame:

@@ -80,6 +80,7 @@ class Cell:
         plan: the geometry that was decided while planning.
         prerequisites: what was built before the cell ran: ``name``, ``key``, ``config``, ``seed``, and whether it was
             ``used`` for ``planning`` or for ``distilling``. Their cost is in ``Record.distil``.
+        origin: where a set comes from that was made elsewhere, or empty.
 
     Example:
         >>> from bench.record import Cell
@@ -124,6 +125,7 @@ class Cell:
     parts: dict[str, str] = field(default_factory=dict)
     plan: Free = field(default_factory=dict)
     prerequisites: list[Annotated[dict[str, Any], fits(NeededPrerequisite)]] = field(default_factory=list)
+    origin: str = ""
 
     @property
     def label(self) -> str:

@@ -17,7 +17,7 @@ _SYLLABLES = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 _SIZES = (60_000, 10_000)
 _RAW = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
-MNIST = Spec("mnist", classes=10, shape=_SHAPE, class_names=tuple("0123456789"), mirror=False)
+MNIST = Spec("mnist", classes=10, shape=_SHAPE, class_names=tuple("0123456789"), mirror=False, exceptions=("DC",))
 KMNIST = Spec("kmnist", classes=10, shape=_SHAPE, class_names=_SYLLABLES, mirror=False)
 FASHION_MNIST = Spec("fashion_mnist", classes=10, shape=_SHAPE, class_names=_CLOTHES)
 

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import BenchError, did_you_mean
+from ..judge.protocol import PROTOCOLS
 from ..paths import read_path
 from ..sweep import readers
 from ..sweep.readers import READERS
+from .exporting import add_export_flags
+from .released_sets import add_release_flags
 
 COMMANDS = {
     "run": "plan, run and report a sweep (the default: the word may be left out)",
@@ -21,6 +24,9 @@ COMMANDS = {
     "show": "everything about one cell: configuration, lineage, scores, log, command to run it again",
     "report": "render the tables and plots from the records once more",
     "new": "write a file to start from: new method|objective|form|dataset NAME",
+    "inspect": "say what distilled sets of somebody else are, with evidence: inspect FILES; --probe trains on what they may be",
+    "import": "make a set of this suite of files of somebody else: import FILES --dataset NAME --name NAME",
+    "export": "write the set of a cell for other people's code: export CELL --format pt|npz|images|ddranking",
     "check": "run the contract over a plugin file: check FILE says what a method, a part or a data set does not keep",
 }
 
@@ -159,7 +165,7 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
     add("--budgets", metavar="LIST", type=_reader("budgets"), help="images per class (0.3,1,10) or pixels per data set (9180px)")
     add("--seeds", metavar="N", type=_reader("seeds"), help="number of distillation seeds; '3,' is the seed 3 alone, '0,2' a list")
     add("--students", metavar="N", type=_reader("students"), help="fresh students that judge each set")
-    add("--protocol", metavar="NAME", type=_reader("protocol"), help="how sets are judged, e.g. native-v1 or common-v1")
+    add("--protocol", metavar="NAME", type=_reader("protocol"), help=f"how sets are judged: {', '.join(PROTOCOLS)}")
     add("--split", metavar="S", type=_reader("split"), help="dev (val is kept out of the training images) or paper (all of them are used)")
     add("--network", metavar="NAME", type=_reader("network"), help="student network of every row, references included, e.g. convnet-d3-w32")
     add(
@@ -177,6 +183,9 @@ def _list_parser() -> Parser:
     _add_plugin(parser)
     parser.add_argument("--data-root", metavar="DIR", type=_reader("data-root"), help="folder of the data sets")
     parser.add_argument("--offline", action="store_true", default=False, help="do not count what would have to be downloaded")
+    parser.add_argument(
+        "--combinations", action="store_true", default=False, help="instead, which form goes with which objective, and why not"
+    )
     return parser
 
 
@@ -228,6 +237,15 @@ def _new_parser_of_new() -> Parser:
     return parser
 
 
+def _export_parser() -> Parser:
+    parser = _new_parser("export", COMMANDS["export"])
+    add_export_flags(parser)
+    _add_out(parser)
+    _add_plugin(parser)
+    parser.add_argument("--data-root", metavar="DIR", type=_reader("data-root"), help="folder of the data sets")
+    return parser
+
+
 def _check_parser() -> Parser:
     parser = _new_parser("check", COMMANDS["check"], epilog=_CHECK_EXIT_CODES)
     parser.add_argument("file", metavar="FILE", help="a Python file that registers plugins, wherever it lies")
@@ -237,6 +255,29 @@ def _check_parser() -> Parser:
     return parser
 
 
+def _inspect_parser() -> Parser:
+    parser = _new_parser("inspect", COMMANDS["inspect"])
+    add_release_flags(parser, required=False)
+    parser.add_argument("--probe", action="store_true", default=False, help="train on every plausible reading, about a minute each")
+    _add_surroundings(parser)
+    return parser
+
+
+def _import_parser() -> Parser:
+    parser = _new_parser("import", COMMANDS["import"])
+    add_release_flags(parser, required=True)
+    parser.add_argument("--name", metavar="NAME", required=True, help="what to call it: --methods imported[name=NAME] judges it")
+    parser.add_argument("--no-probe", action="store_true", default=False, help="leave out the trial that shows a wrong reading")
+    _add_surroundings(parser)
+    return parser
+
+
+def _add_surroundings(parser: argparse.ArgumentParser) -> None:
+    _add_out(parser)
+    _add_plugin(parser)
+    parser.add_argument("--data-root", metavar="DIR", type=_reader("data-root"), help="folder of the data sets")
+
+
 _PARSERS: dict[str, Callable[[], Parser]] = {
     "run": _run_parser,
     "list": _list_parser,
@@ -244,5 +285,8 @@ _PARSERS: dict[str, Callable[[], Parser]] = {
     "show": _show_parser,
     "report": _report_parser,
     "new": _new_parser_of_new,
+    "inspect": _inspect_parser,
+    "import": _import_parser,
+    "export": _export_parser,
     "check": _check_parser,
 }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
@@ -12,9 +14,10 @@ from ..data import DataOptions, NotThere
 from ..dataset_family import is_family, required
 from ..decoded import DecodedStore
 from ..errors import BenchError
-from ..judge.protocol import PROTOCOLS
+from ..judge.protocol import DESCRIPTIONS, PROTOCOLS
 from ..loading import array_datasets, find_dataset, load_dataset
 from ..registry import DATASETS, FORMS, METHODS, OBJECTIVES, PREREQUISITES, SELECTIONS, UNAVAILABLE, Registry
+from ..sweep.readers import DEFAULTS, read_config
 
 
 def catalogue(options: DataOptions) -> str:
@@ -23,6 +26,16 @@ def catalogue(options: DataOptions) -> str:
     if UNAVAILABLE:
         parts.append(_table("not available", [(name, reason) for name, reason in sorted(UNAVAILABLE.items())], ("plugin", "reason")))
     return "\n\n".join(parts)
+
+
+def combinations_text() -> str:
+    """Return a table of forms by objectives, planned on the data set that a sweep takes by default, and every refusal."""
+    from ..contract.combinations import as_sentences, as_table, combinations
+
+    dataset = load_dataset(read_config(DEFAULTS)["datasets"][0])
+    with tempfile.TemporaryDirectory(prefix="ddbench-combinations-") as scratch:
+        found = combinations(dataset, Path(scratch))
+    return f"{as_table(found)}\n\n{as_sentences(found)}"
 
 
 def _methods() -> str:
@@ -64,7 +77,7 @@ def _dataset(name: str, options: DataOptions) -> tuple[str, str, str]:
 
 
 def _protocols() -> str:
-    rows = [(name, f"{p.students} students", f"{p.recipe} recipe", p.hash) for name, p in sorted(PROTOCOLS.items())]
+    rows = [(name, f"{p.students} students", DESCRIPTIONS[name], p.hash) for name, p in sorted(PROTOCOLS.items())]
     return _table("protocols", rows, ("name", "judged by", "what it is", "hash"))
 
 

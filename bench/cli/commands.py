@@ -24,7 +24,9 @@ from ..sweep.readers import READERS
 from ..sweep.store import Store
 from .arguments import COMMANDS, parser_for, program
 from .console import Console, warn
+from .exporting import exported
 from .output import patient_output
+from .released_sets import imported, inspected
 
 OK, SUITE_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -127,9 +129,12 @@ def _show(parsed: argparse.Namespace) -> int:
 def _list(parsed: argparse.Namespace) -> int:
     from ..data import DataOptions, default_data_root
     from ..plugin_trial import discover_tried
-    from .catalogue import catalogue
+    from .catalogue import catalogue, combinations_text
 
     discover_tried(readers.plugin_paths(parsed.plugin, "--plugin") if parsed.plugin else ())
+    if parsed.combinations:
+        print(combinations_text())
+        return OK
     root = Path(parsed.data_root) if parsed.data_root else default_data_root()
     print(catalogue(DataOptions(root, download=not parsed.offline)))
     return OK
@@ -173,6 +178,24 @@ def _check(parsed: argparse.Namespace) -> int:
     return tally.exit_code
 
 
+def _inspect(parsed: argparse.Namespace) -> int:
+    for line in inspected(parsed, _out_of(parsed)):
+        print(line, flush=True)
+    return OK
+
+
+def _import(parsed: argparse.Namespace) -> int:
+    for line in imported(parsed, _out_of(parsed), program()):
+        print(line, flush=True)
+    return OK
+
+
+def _export(parsed: argparse.Namespace) -> int:
+    for line in exported(parsed, _out_of(parsed), program()):
+        print(line, flush=True)
+    return OK
+
+
 def _given_flags(parsed: argparse.Namespace) -> dict[str, Any]:
     """Return the flags that were given, as ``settings.merge`` takes them."""
     given = {name: getattr(parsed, name.replace("-", "_"), None) for name in READERS if name not in ("set", "plugin")}
@@ -211,5 +234,8 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "show": _show,
     "report": _report,
     "new": _new,
+    "inspect": _inspect,
+    "import": _import,
+    "export": _export,
     "check": _check,
 }

@@ -101,6 +101,7 @@ def _configuration(record: Record) -> str:
     rows += [("published", f"{as_published(one)} % ({one['source']})") for one in cell.published]
     rows += [("source", source) for source in cell.sources] + [("note", note) for note in cell.notes]
     rows += [(name, value) for name, value in (("adapted", cell.adapted), ("external", cell.external)) if value]
+    rows += [("origin", cell.origin)] if cell.origin else []
     rows += [("network", cell.network)] if cell.network else []
     rows += [("data", "an unofficial copy")] if cell.unofficial else []
     rows += [(f"part {kind}", name) for kind, name in cell.parts.items()]

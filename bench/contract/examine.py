@@ -29,6 +29,7 @@ from ..registry import (
 )
 from ..sweep.readers import DEFAULTS, read_config
 from .checks import BrokenContract, Check, Inapplicable
+from .combinations import NOTHING
 from .datasets import DATASET_CHECKS, DECLARATION_CHECKS, DatasetTrial
 from .methods import METHOD_CHECKS, TRIAL_CHECKS, check_takes_or_refuses_some
 from .parts import CLASS_CHECKS, PREREQUISITE_CHECKS, SELECTION_CHECKS, PartTrial
@@ -36,8 +37,6 @@ from .trials import BUDGETS, LARGE_BUDGETS, request_for, trial_of
 
 _REGISTRIES = (METHODS, FORMS, OBJECTIVES, SELECTIONS, PREREQUISITES, PARAMETERIZATIONS, DATASETS)
 _TRACE_LINES = 12
-#: The objective of a method that optimises nothing.
-_NOTHING = "none"
 
 Status = Literal["ok", "refused", "FAILED"]
 
@@ -123,7 +122,7 @@ class Examiner:
     def _hosts(self) -> tuple[list[str], list[str]]:
         """Return the products that optimise something and those that only select, a yardstick first; none of this file."""
         others = [name for name in METHODS if name not in self.registered.get(METHODS, ()) and _is_product(METHODS[name])]
-        selecting = [name for name in others if METHODS[name].candidates({})[0]["objective"] == _NOTHING]
+        selecting = [name for name in others if METHODS[name].candidates({})[0]["objective"] == NOTHING]
         return [name for name in others if name not in selecting], sorted(selecting, key=lambda name: not METHODS[name].reference_forms)
 
     def _at_budgets(self, request: Request, dataset: Dataset) -> Iterator[Finding]:

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from ..errors import BenchError, UnwritableError, reason_of
-from ..prerequisite_store import PrerequisiteStore
+from ..prerequisite import Need
+from ..prerequisite_store import PrerequisiteStore, resolve
 from ..record import Cell, Record, Status
 from .planning.estimate import Estimate
 from .planning.plan import Plan, PlannedCell
@@ -179,8 +180,8 @@ def damaged_prerequisites(jobs: Sequence[Job], store: Store) -> list[str]:
     """Return a warning for every prerequisite of a run that is on disk and damaged; its job builds it again."""
     built = PrerequisiteStore(store.prerequisites)
     for job in jobs:
-        if job.payload.prerequisite:
-            built.find(job.key)
+        if about := job.payload.prerequisite:
+            built.find(job.key, resolve(Need(about["name"], about["config"], about["seed"])).writes)
     return built.warnings
 
 

@@ -56,11 +56,13 @@ class GradientMatching(Objective):
         network_momentum: their momentum.
         network_weight_decay: their weight decay.
         network_cutmix: chance that CutMix is applied to a batch of real images.
+        network_augmentation: augmentation strategy of these batches, with parameters of its own for every sample.
         engine: how gradients and their derivatives are computed; ``auto`` follows a fixed rule (docs/engine.md).
     """
 
     name: ClassVar[str] = "dc"
     reference: ClassVar[str] = "Zhao, Mopuri, Bilen: Dataset Condensation with Gradient Matching, ICLR 2021, arXiv 2006.05929"
+    by_class: ClassVar[bool] = True
     outer_defaults: ClassVar[Mapping[str, Any]] = {
         "outer_iterations": 1000,
         "outer_optimizer": "sgd",
@@ -82,6 +84,7 @@ class GradientMatching(Objective):
     network_momentum: Rate = 0.0
     network_weight_decay: Rate = 0.0
     network_cutmix: Annotated[float, Field(ge=0, le=1)] = 0.0
+    network_augmentation: Strategy = "none"
     engine: EngineName = "auto"
 
     def begin(self, task: Task, student: Student, steps: int) -> Run:
@@ -100,7 +103,7 @@ class GradientMatchingRun(Run):
     def __init__(self, objective: GradientMatching, task: Task, student: Student, steps: int) -> None:
         """Put real images and streams in place; ``student`` must be settled."""
         self.objective, self.task = objective, task
-        self.siamese = settle_strategy(objective.siamese, task.spec)
+        self.siamese, self.augmentation = (settle_strategy(s, task.spec) for s in (objective.siamese, objective.network_augmentation))
         self.real = RealImages.of(task.spec, task.train, task.space(student.space), task.device)
         self.architecture = student.build(task.spec)
         self.inner = InnerSGD(objective.network_lr, objective.network_momentum, objective.network_weight_decay)
@@ -142,7 +145,7 @@ class GradientMatchingRun(Run):
         else:
             index = torch.randperm(len(stored), generator=order)[: objective.network_batch]
             batch = stored.decode(index.to(self.task.device))
-        return Batch(draw(self.siamese, len(batch.images), self.task.spec.shape, mix)(batch.images), batch.labels)
+        return Batch(draw(self.augmentation, len(batch.images), self.task.spec.shape, mix)(batch.images), batch.labels)
 
     def _match(self, theta: Tensor, part: ClassPart) -> float:
         """Compare the gradients of one class; what its distilled images and labels should do is left in their leaves."""

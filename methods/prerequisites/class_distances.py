@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from bench import PREREQUISITES, BenchError, Need, Prerequisite, Spec, Workshop
 from bench import selection as features
 from bench.keys import digest
 
-from ._clip import clip_text_embeddings, weights_digest
+from ._clip import Embedding, Reading, clip_text_embeddings, weights_digest
 
 _FILE = "distances.json"
+_EMBEDDINGS = "embeddings.safetensors"
 
 
 def distances_by_features(seed: int) -> Need:
@@ -24,16 +26,19 @@ def distances_by_features(seed: int) -> Need:
     return Need(ClassDistances.name, {"source": "features"}, seed)
 
 
-def distances_by_clip(spec: Spec, model: str, weights: str) -> Need:
+def distances_by_clip(spec: Spec, model: str, weights: str, reading: Reading | None = None) -> Need:
     """Return the distances of CLIP's text embeddings.
 
     Args:
         spec: gives the class names.
         model: open_clip's name of the model.
-        weights: path of a checkpoint of that model, or ``openai`` for the copy in open_clip's own cache.
+        weights: path of a checkpoint of that model, or open_clip's name of weights that are in its own cache.
+        reading: prompt and embedding.
     """
-    content = _clip_content(spec, model, weights)
-    return Need(ClassDistances.name, {"source": "clip", "clip_model": model, "clip_weights": weights, "clip_content": content})
+    reading = reading or Reading()
+    read = {"clip_prompt": reading.prompt, "clip_embedding": reading.embedding, "clip_names": reading.names}
+    content = _clip_content(spec, model, weights, reading)
+    return Need(ClassDistances.name, {"source": "clip", "clip_model": model, "clip_weights": weights, **read, "clip_content": content})
 
 
 def read_distances(folder: Path) -> Tensor:
@@ -46,12 +51,17 @@ def read_distances(folder: Path) -> Tensor:
 class ClassDistances(Prerequisite):
     """Cosine distances between the classes, in ``distances.json``; ask for them by ``distances_by_features`` or ``distances_by_clip``.
 
+    Beside those by CLIP lies the table of embeddings they come from, ``embeddings`` (C, d) in ``embeddings.safetensors``.
+
     Attributes:
         source: ``features`` takes the centred class means of the ``features`` of the same seed, ``clip`` CLIP's text
             embeddings of the class names.
         clip_model: open_clip's name of the model.
         clip_weights: where its weights are; not part of the key.
-        clip_content: digest of model, class names and weights, so that the same weights elsewhere are the same.
+        clip_prompt: what the encoder reads; see ``Reading``.
+        clip_embedding: what is taken from it.
+        clip_names: other words for some classes.
+        clip_content: digest of model, texts and weights, so that the same weights elsewhere are the same.
     """
 
     name: ClassVar[str] = "class_distances"
@@ -59,6 +69,9 @@ class ClassDistances(Prerequisite):
     source: Literal["features", "clip"] = "features"
     clip_model: str = ""
     clip_weights: str = ""
+    clip_prompt: str = Reading.prompt
+    clip_embedding: Embedding = Reading.embedding
+    clip_names: str = Reading.names
     clip_content: str = ""
 
     def needs(self, seed: int) -> tuple[Need, ...]:
@@ -71,7 +84,11 @@ class ClassDistances(Prerequisite):
 
     def build(self, workshop: Workshop) -> None:
         """Write the distances, rounded: ten digits decide every comparison, and the last bits of a product do not."""
-        embeddings = self._by_features(workshop) if self.source == "features" else self._by_clip(workshop.spec)
+        if self.source == "features":
+            embeddings = self._by_features(workshop)
+        else:
+            embeddings = self._by_clip(workshop.spec)
+            save_file({"embeddings": embeddings.contiguous()}, workshop.folder / _EMBEDDINGS)
         rows = [[round(value, 10) for value in row] for row in cosine_distance(embeddings).tolist()]
         (workshop.folder / _FILE).write_text(json.dumps(rows, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -81,8 +98,9 @@ class ClassDistances(Prerequisite):
         return means - means.mean(0)
 
     def _by_clip(self, spec: Spec) -> Tensor:
-        embeddings = clip_text_embeddings(spec, self.clip_model, self.clip_weights)
-        if self.clip_content != _clip_content(spec, self.clip_model, self.clip_weights):
+        reading = Reading(self.clip_prompt, self.clip_embedding, self.clip_names)
+        embeddings = clip_text_embeddings(spec, self.clip_model, self.clip_weights, reading)
+        if self.clip_content != _clip_content(spec, self.clip_model, self.clip_weights, reading):
             raise BenchError(f"the CLIP weights '{self.clip_weights}' changed after the run was planned; start it again")
         return embeddings
 
@@ -93,5 +111,5 @@ def cosine_distance(embeddings: Tensor) -> Tensor:
     return 1.0 - unit @ unit.T
 
 
-def _clip_content(spec: Spec, model: str, weights: str) -> str:
-    return digest([model, list(spec.class_names), weights_digest(model, weights)])
+def _clip_content(spec: Spec, model: str, weights: str, reading: Reading) -> str:
+    return digest([model, reading.texts(spec), reading.embedding, weights_digest(model, weights)])

@@ -1,7 +1,8 @@
 """The published settings: hyper-parameters of classes and recipes, the posters of 0.9 images per class, and their pixels."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pytest
 import torch
@@ -54,6 +55,7 @@ class Published:
         epochs: how often training goes over the real images.
         labels: ``fixed`` or ``learned``.
         poster: poster and patch grid, of PoDD alone.
+        own: where it differs from all others.
     """
 
     method: str
@@ -68,6 +70,7 @@ class Published:
     epochs: int
     labels: str
     poster: tuple[str, str] | None = None
+    own: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def outer_steps(self) -> int:
@@ -100,6 +103,20 @@ PUBLISHED = [
     ),
     Published("rat_bptt", "cifar10", "10", RAT, (60, 200), "random", (1e-3, 1e-3), 100, (50_000, 5000), 60_000, "fixed"),
     Published("rat_bptt", "cifar100", "10", RAT, (100, 300), "random", (1e-3, 1e-3), 100, (50_000, 5000), 60_000, "learned"),
+    Published(
+        "rat_bptt",
+        "tiny_imagenet",
+        "10",
+        RAT,
+        (100, 300),
+        "random",
+        (1e-3, 3e-4),
+        50,
+        (100_000, 1000),
+        60_000,
+        "learned",
+        own={"network": "convnet-d4-w128"},
+    ),
     Published("rat_bptt", "cifar100", "1", f"{RAT}, stabilised", (90, 130), "fixed", (1e-3, 3e-4), 100, (50_000, 5000), 60_000, "learned"),
 ]
 
@@ -145,6 +162,7 @@ def as_published(row: Published, found: Resolution) -> dict[str, tuple[object, o
         "labels": row.labels,
         **EVERYWHERE,
         **DIFFERS,
+        **row.own,
     }
     if row.labels == "learned":
         expected["label_lr"] = row.rates[1]

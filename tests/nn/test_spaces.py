@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from bench import BenchError, Dataset, Spec, Split
-from bench.nn import spaces
-from bench.nn.spaces import SPACES, Standard, ZcaKip, fit_space, needs_of_space, open_space, shared_space
+from bench.nn import spaces, whitening
+from bench.nn.spaces import SPACES, Standard, ZcaFrepo, ZcaKip, ZcaKornia, fit_space, needs_of_space, open_space, shared_space
 from bench.prerequisite import Need
 from bench.prerequisite_store import PrerequisiteStore, opener, resolve
 from bench.seeding import stream
-from oracles import whitening
+from oracles import whitening as oracle
 
 
 def noise(count: int, shape: tuple[int, int, int]) -> Split:
@@ -38,6 +38,7 @@ def test_standard_is_exact_across_blocks(monkeypatch: pytest.MonkeyPatch) -> Non
     train = noise(50, (3, 4, 5))
     whole, whitened = Standard.fit(train), ZcaKip.fit(train)
     monkeypatch.setattr(spaces, "_BLOCK", 7)
+    monkeypatch.setattr(whitening, "_BLOCK", 7)
     assert torch.equal(Standard.fit(train).mean, whole.mean)
     assert torch.equal(Standard.fit(train).std, whole.std)
     torch.testing.assert_close(ZcaKip.fit(train).whiten, whitened.whiten)
@@ -65,7 +66,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems count memory in other units")
-@pytest.mark.parametrize(("name", "side"), [("standard", 32), ("zca_kip", 8)])
+@pytest.mark.parametrize(("name", "side"), [("standard", 32), ("zca_kip", 8), ("zca_frepo", 8)])
 def test_fitting_makes_no_float_copy_of_the_images(name: str, side: int) -> None:
     """As float32 these images take 480 MB, as float64 960 MB."""
     done = subprocess.run([sys.executable, "-c", MEMORY.format(name=name, side=side)], capture_output=True, text=True, check=True)
@@ -74,19 +75,116 @@ def test_fitting_makes_no_float_copy_of_the_images(name: str, side: int) -> None
 
 def test_a_constant_channel_stays_finite() -> None:
     train = Split(torch.full((4, 1, 2, 2), 7, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64))
-    for space in (Standard.fit(train), ZcaKip.fit(train)):
-        assert torch.isfinite(space.transform(train.unit_images())).all()
+    for name in SPACES:
+        assert torch.isfinite(fit_space(name, train).transform(train.unit_images())).all()
 
 
 @pytest.mark.parametrize(("count", "shape"), [(200, (1, 5, 6)), (40, (3, 6, 5))], ids=["many images", "fewer images than pixels"])
 def test_zca_kip_against_the_oracle(count: int, shape: tuple[int, int, int]) -> None:
     train, test = noise(count, shape), noise(7, shape)
     rows, unseen = (split.images.flatten(1).numpy().astype(np.float64) / 255 for split in (train, test))
-    expected = whitening.kip_matrix(rows)
+    expected = oracle.kip_matrix(rows)
     space = ZcaKip.fit(train)
     assert np.allclose(space.whiten.numpy(), expected, rtol=1e-4, atol=1e-3)
     # Unseen images are whitened by the matrix of the training images.
-    assert np.allclose(space.transform(test.unit_images()).flatten(1).numpy(), whitening.unit_rows(unseen) @ expected, atol=1e-3)
+    assert np.allclose(space.transform(test.unit_images()).flatten(1).numpy(), oracle.unit_rows(unseen) @ expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(("count", "shape"), [(200, (1, 5, 6)), (40, (3, 6, 5))], ids=["many images", "fewer images than pixels"])
+def test_zca_kornia_against_the_oracle(count: int, shape: tuple[int, int, int]) -> None:
+    train, test = noise(count, shape), noise(7, shape)
+    rows, unseen = (split.images.flatten(1).numpy().astype(np.float64) / 255 for split in (train, test))
+    mean, expected = oracle.kornia(rows)
+    space = ZcaKornia.fit(train)
+    assert np.allclose(space.whiten.numpy(), expected, atol=1e-5)
+    assert np.allclose(space.transform(test.unit_images()).flatten(1).numpy(), (unseen - mean) @ expected, atol=1e-5)
+
+
+def test_zca_kornia_against_kornia_itself() -> None:
+    enhance = pytest.importorskip("kornia.enhance")
+    train, test = noise(200, (3, 5, 4)), noise(7, (3, 5, 4))
+    theirs = enhance.ZCAWhitening(eps=0.1, compute_inv=True).fit(train.unit_images())
+    ours = ZcaKornia.fit(train)
+    seen = theirs(test.unit_images())
+    torch.testing.assert_close(ours.transform(test.unit_images()), seen, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours.inverse(seen), theirs.inverse_transform(seen), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("count", "shape"), [(200, (1, 5, 6)), (40, (3, 6, 5))], ids=["many images", "fewer images than pixels"])
+def test_zca_frepo_against_the_oracle(count: int, shape: tuple[int, int, int]) -> None:
+    train = noise(count, shape)
+    rows, mean, expected = oracle.frepo(train.images.numpy().astype(np.float64) / 255)
+    space = ZcaFrepo.fit(train)
+    assert np.allclose(space.whiten.numpy(), expected, rtol=1e-4, atol=1e-4)
+    assert np.allclose(space.transform(train.unit_images()).flatten(1).numpy(), (rows - mean) @ expected, atol=1e-3)
+
+
+PEAK = """
+import resource
+import torch
+from scipy.linalg import eigh
+from bench import Split
+from bench.nn import whitening
+from bench.nn.spaces import SPACES
+
+torch.set_num_threads(1)
+whitening._WHOLE, whitening._PIECE, whitening._BLOCK = 256, 64, 600
+images = torch.randint(0, 256, (2000, 3, 24, 24), dtype=torch.uint8)
+small = Split(images[:, :, :8, :8].repeat(1, 1, 2, 2), torch.zeros(2000, dtype=torch.int64))
+SPACES["zca_kip"].fit(small)  # what the libraries take on first use
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+SPACES["zca_kip"].fit(Split(images, torch.zeros(2000, dtype=torch.int64)))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / (8 * (3 * 24 * 24) ** 2))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems count memory in other units")
+def test_whitening_large_images_takes_little_more_than_two_matrices() -> None:
+    """In float64; what PyTorch's eigenvectors take alone is five."""
+    done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 2.5
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_space_is_rebuilt_from_its_tensors(name: str, digits: Dataset) -> None:
+    space = fit_space(name, digits.train)
+    again = SPACES[name].from_tensors({key: tensor.clone() for key, tensor in space.tensors().items()})
+    images = digits.train.unit_images(torch.arange(9))
+    assert torch.equal(again.transform(images), space.transform(images))
+    assert torch.equal(again.inverse(images), space.inverse(images))
+
+
+@pytest.mark.parametrize("name", ["standard", "zca_kornia", "zca_frepo"])
+def test_images_come_back_as_they_were(name: str, digits: Dataset) -> None:
+    space, unseen = fit_space(name, digits.train), digits.test().unit_images()
+    torch.testing.assert_close(space.inverse(space.transform(unseen)), unseen, rtol=0, atol=2e-5)
+
+
+def test_zca_kip_gives_an_image_back_but_for_its_brightness_and_contrast(digits: Dataset) -> None:
+    space, unseen = fit_space("zca_kip", digits.train), digits.test().unit_images()
+    centred = unseen - unseen.mean((1, 2, 3), keepdim=True)
+    expected = centred / centred.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    torch.testing.assert_close(space.inverse(space.transform(unseen)), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["zca_kip", "zca_kornia", "zca_frepo"])
+def test_a_whitening_is_symmetric_and_its_inverse_is_one(name: str, digits: Dataset) -> None:
+    fitted = fit_space(name, digits.train).tensors()
+    torch.testing.assert_close(fitted["whiten"], fitted["whiten"].T, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(fitted["whiten"] @ fitted["unwhiten"], torch.eye(len(fitted["whiten"])), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["zca_kip", "zca_kornia", "zca_frepo"])
+@pytest.mark.parametrize("count", [400, 20], ids=["many images", "few images"])
+def test_pieces_and_other_eigenvectors_give_the_same_matrices(name: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What images too large for one piece go through, at the size of small ones."""
+    train = noise(count, (3, 5, 4))
+    whole = fit_space(name, train).tensors()
+    monkeypatch.setattr(whitening, "_WHOLE", 59)
+    monkeypatch.setattr(whitening, "_PIECE", 7)
+    monkeypatch.setattr(whitening, "_BLOCK", 3)
+    for key, tensor in fit_space(name, train).tensors().items():
+        torch.testing.assert_close(tensor, whole[key], rtol=1e-4, atol=1e-4)
 
 
 def test_zca_kip_rows_and_matrices(digits: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""Gradient and distribution matching of hard-labelled images by one autograd graph, layer by layer and image by image.
+"""Gradient and distribution matching by one autograd graph, layer by layer and class by class.
 
 Written from the papers (DC: Zhao et al. 2021, equations 9 and 10; DM: Zhao & Bilen 2023, equation 4) on a network of its own:
 two blocks of convolution, instance norm, ReLU and average pooling, and a linear layer.
@@ -24,10 +24,11 @@ def embed(weights: Weights, images: Tensor) -> Tensor:
     return x.reshape(len(x), -1)
 
 
-def mean_loss(weights: Weights, images: Tensor, label: int) -> Tensor:
-    """Return the mean of −log p(label)."""
+def mean_loss(weights: Weights, images: Tensor, label: int, shares: Tensor | None = None) -> Tensor:
+    """Return the mean of −log p(label), weighted by (n,) shares where these are given."""
     logits = embed(weights, images) @ weights["head.weight"].T + weights["head.bias"]
-    return -(logits[:, label] - logits.logsumexp(1)).mean()
+    losses = -(logits[:, label] - logits.logsumexp(1))
+    return losses.mean() if shares is None else sum(w * loss for w, loss in zip(shares, losses, strict=True)) / sum(shares)
 
 
 def row_distance(one: Tensor, other: Tensor) -> Tensor:
@@ -56,6 +57,29 @@ def gradient_distance(weights: Weights, real: dict[int, Tensor], images: dict[in
                 total = total + row_distance(a, b)
             if kind != "cosine" and name in ("convs.0.weight", "convs.1.weight"):
                 total = total + ((a - b) ** 2 if kind == "squared" else (a - b).abs()).sum()
+    return total
+
+
+def soft_gradient_distance(weights: Weights, real: dict[int, Tensor], images: Tensor, labels: Tensor) -> Tensor:
+    """Return the cosine distance where an image takes part in every class by its share; differentiable by images and labels."""
+    total = weights["head.bias"].new_zeros(())
+    for label in real:
+        there = torch.autograd.grad(mean_loss(weights, real[label], label), list(weights.values()))
+        mine = mean_loss(weights, images, label, labels[:, label])
+        here = torch.autograd.grad(mine, list(weights.values()), create_graph=True)
+        for name, a, b in zip(weights, here, there, strict=True):
+            if name in ("convs.0.weight", "convs.1.weight", "head.weight"):
+                total = total + row_distance(a, b)
+    return total
+
+
+def soft_mean_distance(weights: Weights, real: dict[int, Tensor], images: Tensor, labels: Tensor) -> Tensor:
+    """Return the squared distances of mean features where an image takes part in every class by its share."""
+    total = weights["head.bias"].new_zeros(())
+    seen = embed(weights, images)
+    for label in real:
+        mine = sum(w * f for w, f in zip(labels[:, label], seen, strict=True)) / labels[:, label].sum()
+        total = total + ((embed(weights, real[label]).mean(0) - mine) ** 2).sum()
     return total
 
 

@@ -66,7 +66,7 @@ class Planner:
     Attributes:
         settings: what was asked for.
         prerequisites: what planning looks into and builds where it is missing.
-        download: whether missing data sets may be fetched.
+        download: whether missing data sets and weights may be fetched.
     """
 
     settings: RunSettings
@@ -82,7 +82,7 @@ class Planner:
             BenchError: a name, field or budget is wrong, a data set is not there, or no cell could ever run.
         """
         protocol, contestants = self.check()
-        options = DataOptions(self._root(), download=self.download and not self.settings.offline)
+        options = DataOptions(self._root(), self._may_download())
         planned: dict[str, PlannedCell] = {}
         # All are opened before any is planned, which may build what a method has to look into.
         datasets, asked = self._open_all(options)
@@ -112,6 +112,9 @@ class Planner:
         rows = len(contestants) + sum(1 for _ in self._references())
         bounded(rows * len(self.settings.datasets) * len(self.settings.budgets) * len(self.settings.seeds), "this run")
         return protocol, contestants
+
+    def _may_download(self) -> bool:
+        return self.download and not self.settings.offline
 
     def _root(self) -> Path:
         return Path(self.settings.data_root) if self.settings.data_root else default_data_root()
@@ -184,7 +187,7 @@ class Planner:
                 for seed in self.settings.seeds:
                     looked_into: list[Need] = []
                     find = partial(self._find, dataset, data_hash, looked_into)
-                    context = PlanContext(spec, budget, seed, find, class_counts=counts)
+                    context = PlanContext(spec, budget, seed, find, class_counts=counts, download=self._may_download())
                     choice = self._choose(cast(Kind, kind), request, context)
                     yield self._planned(choice, context, data_hash, protocol, looked_into)
         if self._wants_full_data():
@@ -280,6 +283,7 @@ class Planner:
             adapted=resolution.adapted,
             external=resolution.external,
             notes=list(resolution.notes),
+            origin=resolution.origin,
             tuned=choice.recipe.tuned,
             tuning_trials=choice.recipe.trials,
             sources=list(choice.recipe.sources),

@@ -19,7 +19,7 @@ def merge(planned: dict[str, PlannedCell], new: PlannedCell) -> None:
         planned[new.key] = new
         return
     cell = planned[new.key].cell
-    if differing := computed_otherwise(cell, new.cell):
+    if new.state != "refused" and (differing := computed_otherwise(cell, new.cell)):
         raise BenchError(
             f"'{cell.label}' and '{new.cell.label}' are one cell, as {differing} chooses how it is computed and is not part of its key; "
             "ask for one of them, or for each in a folder of its own with --out"
@@ -28,8 +28,12 @@ def merge(planned: dict[str, PlannedCell], new: PlannedCell) -> None:
 
 
 def computed_otherwise(cell: Cell, other: Cell) -> str:
-    """Return the names of the unkeyed fields in which two equal cells differ, or an empty string."""
-    return ", ".join(name for name in cell.unkeyed if cell.fields.get(name) != other.fields.get(name))
+    """Return the names of the unkeyed fields in which two equal cells differ, or an empty string.
+
+    A field that one of them does not have came later than its record.
+    """
+    shared = [name for name in cell.unkeyed if name in cell.fields and name in other.fields]
+    return ", ".join(name for name in shared if cell.fields[name] != other.fields[name])
 
 
 def absorb(cell: Cell, other: Cell) -> bool:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from bench import PREREQUISITES, BenchError
-from bench.methods.prerequisites._clip import CLIP_MODEL, clip_text_embeddings, clip_weights_at_hand
+from bench.methods.prerequisites._clip import CLIP_MODEL, Reading, clip_text_embeddings, clip_weights_at_hand, download_clip_weights
 from bench.methods.prerequisites.class_distances import cosine_distance, distances_by_clip, distances_by_features, read_distances
 from bench.prerequisite_store import PrerequisiteStore, ensure, resolve
 from bench.selection import features_need as features_themselves
@@ -79,6 +80,81 @@ def test_by_clip_they_come_from_the_names_alone(digits, tmp_path, tiny_clip):
     assert len(list((tmp_path / "prerequisites").glob("*/manifest.json"))) == 1, "no features are needed"
 
 
+def expected_hidden_states(checkpoint: Path, texts: list[str]) -> torch.Tensor:
+    """What Hugging Face's text model gives as its last hidden state, step by step, from tokens that it pads by the end token."""
+    open_clip = pytest.importorskip("open_clip")
+    with torch.random.fork_rng():
+        model = open_clip.create_model(TINY).eval()
+    model.load_state_dict(torch.load(checkpoint, weights_only=True))
+    tokenizer = open_clip.get_tokenizer(TINY)
+    rows = []
+    for text in texts:
+        words = [tokenizer.sot_token_id, *tokenizer.encode(text), tokenizer.eot_token_id]
+        rows.append(words + [tokenizer.eot_token_id] * (77 - len(words)))
+    with torch.no_grad():
+        states = model.token_embedding(torch.tensor(rows)) + model.positional_embedding
+        return model.ln_final(model.transformer(states, attn_mask=model.attn_mask)).flatten(1)
+
+
+def test_hidden_states_of_the_bare_names_are_those_of_the_authors(digits, tiny_clip):
+    names = ["zero", *(f"class {name}" for name in digits.spec.class_names[1:])]
+    spec = replace(digits.spec, class_names=("nil", *(name.replace(" ", "_") for name in names[1:])))
+    found = clip_text_embeddings(spec, TINY, str(tiny_clip), Reading("{}", "hidden_states", "nil=zero"))
+    torch.testing.assert_close(found, expected_hidden_states(tiny_clip, names), rtol=1e-4, atol=1e-5)
+
+
+def test_the_table_of_embeddings_is_kept_and_the_manifest_says_how_it_was_made(digits, tmp_path, tiny_clip):
+    store, reading = PrerequisiteStore(tmp_path / "prerequisites"), Reading("the digit {}", "pooled")
+    built = ensure(distances_by_clip(digits.spec, TINY, str(tiny_clip), reading), digits, store)
+    table = load_file(built.path / "embeddings.safetensors")["embeddings"]
+    assert torch.equal(table, clip_text_embeddings(digits.spec, TINY, str(tiny_clip), reading))
+    torch.testing.assert_close(cosine_distance(table), read_distances(built.path), rtol=0, atol=1e-9)
+    said = store.manifest(built.path)["config"]
+    assert (said["clip_model"], said["clip_prompt"], said["clip_embedding"]) == (TINY, "the digit {}", "pooled")
+
+
+def test_names_of_classes_that_do_not_exist_are_refused(digits, tiny_clip):
+    with pytest.raises(BenchError, match="unknown class of digits in clip_names 'ship'"):
+        distances_by_clip(digits.spec, TINY, str(tiny_clip), Reading(names="ship=boat"))
+
+
+def test_a_model_with_another_tokenizer_is_refused(digits, tmp_path):
+    (tmp_path / "weights.pt").touch()
+    with pytest.raises(BenchError, match="needs CLIP's own tokenizer, and ViT-B-16-SigLIP has another one; use a model such as"):
+        clip_text_embeddings(digits.spec, "ViT-B-16-SigLIP", str(tmp_path / "weights.pt"))
+
+
+def test_weights_known_by_name_are_downloaded_once(tmp_path, tiny_clip, monkeypatch):
+    """The hub's client is stood in for by one that puts the tiny model where the real one would."""
+    fetched, home = [], tmp_path / "hub" / "models--timm--tiny"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("bench.methods.prerequisites._clip._REPOSITORIES", {(TINY, "openai"): "timm/tiny/"})
+
+    def fetch(about: object) -> None:
+        fetched.append(about)
+        (home / "refs").mkdir(parents=True)
+        (home / "refs" / "main").write_text("0" * 40)
+        (home / "snapshots" / ("0" * 40)).mkdir(parents=True)
+        shutil.copy(tiny_clip, home / "snapshots" / ("0" * 40) / "open_clip_pytorch_model.bin")
+
+    monkeypatch.setattr("open_clip.pretrained.download_pretrained", fetch)
+    download_clip_weights(TINY, "openai")
+    assert clip_weights_at_hand(TINY, "openai")
+    download_clip_weights(TINY, "openai")
+    download_clip_weights(TINY, str(tmp_path / "none.pt"))  # a path is never fetched
+    assert len(fetched) == 1
+
+
+def test_a_download_that_fails_is_one_sentence(tmp_path, monkeypatch):
+    def fetch(about: object) -> None:
+        raise FileNotFoundError("no route to the hub")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("open_clip.pretrained.download_pretrained", fetch)
+    with pytest.raises(BenchError, match=r"needs CLIP weights .* order=features \(the download failed: no route to the hub\)"):
+        download_clip_weights(CLIP_MODEL, "openai")
+
+
 def test_the_key_follows_the_weights_and_names_and_not_their_place(digits, tmp_path, tiny_clip):
     def key(spec, model, weights) -> str:
         return resolve(distances_by_clip(spec, model, str(weights))).key(0, "data")
@@ -130,7 +206,7 @@ def test_the_copy_in_the_cache_is_read_without_the_network(digits, tmp_path, tin
     shutil.copy(tiny_clip, home / "snapshots" / commit / "open_clip_pytorch_model.bin")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     assert not clip_weights_at_hand(TINY, "openai")
-    monkeypatch.setattr("bench.methods.prerequisites._clip._OPENAI_REPOSITORIES", {TINY: repository})
+    monkeypatch.setattr("bench.methods.prerequisites._clip._REPOSITORIES", {(TINY, "openai"): f"{repository}/"})
     assert clip_weights_at_hand(TINY, "openai")
     built = ensure(distances_by_clip(digits.spec, TINY, "openai"), digits, PrerequisiteStore(tmp_path / "prerequisites"))
     expected = cosine_distance(clip_text_embeddings(digits.spec, TINY, str(tiny_clip)))

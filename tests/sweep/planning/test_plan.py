@@ -9,7 +9,22 @@ import pytest
 import torch
 from made_sets import make_set
 
-from bench import METHODS, BenchError, BudgetRequest, DataOptions, Dataset, Resolution, Spec, Split, Task, brackets, load_dataset, registry
+from bench import (
+    METHODS,
+    BenchError,
+    BudgetRequest,
+    DataOptions,
+    Dataset,
+    Method,
+    PlanContext,
+    Resolution,
+    Spec,
+    Split,
+    Task,
+    brackets,
+    load_dataset,
+    registry,
+)
 from bench.brackets import Request
 from bench.judge.protocol import get_protocol
 from bench.keys import digest
@@ -65,10 +80,16 @@ def test_nothing_is_fetched_offline_or_while_only_planning(
         seen.append(options.download)
         return load_dataset(name, split, options)  # type: ignore[arg-type]
 
+    def asked(method: Method, context: PlanContext) -> Resolution:
+        seen.append(context.download)
+        return Resolution(method)
+
     monkeypatch.setattr(planning, "load_dataset", watching)
+    monkeypatch.setattr(METHODS["toy_mean"], "plan", asked)
     options = {"methods": ("toy_mean",), "datasets": ("toy",), "budgets": ("1",), "offline": offline, "no_reference": True}
     plan = Planner(merge(options, None), PrerequisiteStore(tmp_path), download=download).plan()
-    assert seen == [allowed]
+    assert set(seen) == {allowed}  # for the data set, and for what methods want
+    assert len(seen) > 1
     assert not plan.options.download  # the stages find what the plan has found
 
 
@@ -404,6 +425,21 @@ def test_a_back_end_is_recorded_but_not_keyed(make: Callable[..., Plan]) -> None
 def test_one_cell_cannot_be_computed_in_two_ways_in_one_run(make: Callable[..., Plan]) -> None:
     with pytest.raises(BenchError, match="are one cell, as precision chooses how it is computed"):
         make(methods=("rat_bptt", "rat_bptt[precision=bf16]"), datasets=("digits",))
+
+
+def test_ways_of_asking_clip_that_come_to_one_order_or_to_a_refusal_are_one_cell(make: Callable[..., Plan]) -> None:
+    methods = ("podd[order=identity,clip_prompt='the digit {}']", "podd[order=identity]")
+    plan = make(methods=methods, datasets=("digits",), budgets=("1", "0.05"))
+    assert [(planned.state, len(planned.cell.aliases)) for planned in plan.cells] == [("pending", 1), ("refused", 1)]
+
+
+def test_a_record_from_before_an_unkeyed_field_was_not_computed_otherwise(make: Callable[..., Plan], tmp_path: Path) -> None:
+    (old,) = make(methods=("podd[order=identity]",), datasets=("digits",)).cells
+    plan = make(methods=("podd[order=identity]",), datasets=("digits",))
+    del old.cell.fields["clip_prompt"]
+    record = Record(key=old.key, distil_key=old.distil_key, status="ok", cell=old.cell)
+    attach(plan, Store(tmp_path), {record.key: record}, (), ())
+    assert [(planned.state, planned.reason) for planned in plan.cells] == [("cached", "")]
 
 
 def test_a_cell_that_was_computed_otherwise_says_so(make: Callable[..., Plan], tmp_path: Path) -> None:
