@@ -6,7 +6,6 @@ It counts as the data set itself as long as none of the files it was made of cha
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -61,6 +60,7 @@ class DecodedManifest(TypedDict):
     notes: list[str]
     held_out: Count
     fingerprints: dict[str, str]
+    origin: list[str]
     sources: dict[str, str | None]
     files: dict[str, DecodedFile]
 
@@ -98,7 +98,7 @@ class Decoded:
         whole = self._split("train")
         cut = len(whole) - about["held_out"]
         val = Split(whole.images[cut:], whole.labels[cut:]) if about["held_out"] else None
-        files = (self.folder, *(self.root / source for source in about["sources"]))
+        files = (self.folder, *(self.root / source for source in about["origin"]))
         return Dataset(
             self.spec,
             train=Split(whole.images[:cut], whole.labels[:cut]),
@@ -187,7 +187,8 @@ class DecodedStore:
 
     def _write(self, place: Path, asked: str, dataset: Dataset, fingerprints: Mapping[SplitName, str]) -> None:
         spec, whole = dataset.spec, dataset.train if dataset.val is None else dataset.train.joined(dataset.val)
-        sources = {self._relative(file): stamp(file) for file in dataset.files}  # before the test images are read
+        # Before the test images are read.
+        sources = {self._relative(path): stamp(path) for file in dataset.files for path in _what_tells(file)}
         for part, split in zip(_PARTS, (whole, dataset.test()), strict=True):
             np.save(place / f"{part}_images.npy", split.images.contiguous().numpy())
             np.save(place / f"{part}_labels.npy", split.labels.numpy())
@@ -202,6 +203,7 @@ class DecodedStore:
             "notes": list(dataset.notes),
             "held_out": len(dataset.val or ()),
             "fingerprints": dict(fingerprints),
+            "origin": [self._relative(file) for file in dataset.files],
             "sources": sources,
             "files": {name: _known_by(place / name) for name in _ARRAYS},
         }
@@ -228,32 +230,28 @@ class DecodedStore:
 
 
 def stamp(source: Path) -> str | None:
-    """Return what changes whenever a source does, or ``None`` if there is none.
-
-    A file tells its size and time. So do the lists of a folder and the folders in it, which change with the names in
-    them; its images, of which there may be a hundred thousand, are not looked at one by one.
-    """
+    """Return what changes whenever a file does, or the names in a folder, or ``None`` if nothing is there."""
     try:
-        if not source.is_dir():
-            return _facts(os.stat(source))
-        facts = sorted(f"{os.path.relpath(path, source)} {_facts(found)}" for path, found in _lists_and_folders(str(source)))
-    except FileNotFoundError:
+        found = os.stat(source)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return hashlib.sha256("\n".join(facts).encode(errors="surrogateescape")).hexdigest()
-
-
-def _facts(found: os.stat_result) -> str:
     return f"{found.st_mtime_ns} {found.st_size}"
 
 
-def _lists_and_folders(folder: str) -> Iterator[tuple[str, os.stat_result]]:
-    yield folder, os.stat(folder)
-    with os.scandir(folder) as entries:
-        for entry in entries:
+def _what_tells(source: Path) -> Iterator[Path]:
+    """Yield what tells of changes: a file itself; of a folder, its folders and its lists.
+
+    A folder changes with the names in it. Images, of which there may be a hundred thousand, are not looked at one by one.
+    """
+    yield source
+    if not source.is_dir():
+        return
+    with os.scandir(source) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.is_dir():
-                yield from _lists_and_folders(entry.path)
+                yield from _what_tells(Path(entry.path))
             elif entry.name.endswith(_LISTS):
-                yield entry.path, entry.stat()
+                yield Path(entry.path)
 
 
 def _remove(path: Path) -> None:

@@ -114,7 +114,9 @@ def _receive_once(url: str, part: Path, start: int, tell: Callable[[str], None])
         part.unlink()  # it cannot be the beginning of what lies there now
         return _receive_once(url, part, 0, tell)
     with answer:
-        if answer.status != 206:
+        if answer.status != 206 or not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            if answer.status == 206:
+                raise OSError(f"{url} gives another part than was asked for")
             start = 0  # the server sends all of it whatever was asked for
         length = answer.headers.get("Content-Length")
         total = start + int(length) if length else 0

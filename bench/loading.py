@@ -35,14 +35,14 @@ def load_dataset(name: str, split: SplitName = "dev", options: DataOptions | Non
             is left for ``val``. The same holds of ``test``, once it is called.
     """
     options = options or DataOptions(default_data_root())
-    plugin, store = find_dataset(name, options.root), DecodedStore(options.root)
-    asked = settled_name(name, options.root)
+    store, asked = DecodedStore(options.root), settled_name(name, options.root)
     kept = store.find(asked)
-    if kept is None and getattr(plugin, "keep", False):
+    if kept is None:
+        plugin = find_dataset(name, options.root)
+        if not getattr(plugin, "keep", False):
+            return _under(split, _in_a_sentence(name, lambda: plugin(options), Dataset), name)
         kept = _decode(asked, plugin, store, options)
-    if kept is not None:
-        return replace(_under(split, kept.open(), name), hashed=kept.fingerprint(split))
-    return _under(split, _in_a_sentence(name, lambda: plugin(options), Dataset), name)
+    return replace(_under(split, kept.open(), name), hashed=kept.fingerprint(split))
 
 
 def prepare_dataset(name: str, options: DataOptions) -> Decoded:
@@ -51,9 +51,8 @@ def prepare_dataset(name: str, options: DataOptions) -> Decoded:
     Raises:
         BenchError: as ``load_dataset``, or there is no room for it.
     """
-    plugin, store = find_dataset(name, options.root), DecodedStore(options.root)
-    asked = settled_name(name, options.root)
-    return store.find(asked) or _decode(asked, plugin, store, options)
+    store, asked = DecodedStore(options.root), settled_name(name, options.root)
+    return store.find(asked) or _decode(asked, find_dataset(name, options.root), store, options)
 
 
 def _decode(asked: str, plugin: DatasetPlugin, store: DecodedStore, options: DataOptions) -> Decoded:

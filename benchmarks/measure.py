@@ -83,7 +83,7 @@ def convolution_peak(device: torch.device) -> float:
 
 def memory_mb(device: torch.device) -> float:
     """Return the memory of this process now: resident, or what PyTorch holds on a GPU."""
-    return _status("VmRSS") if device.type == "cpu" else torch.cuda.memory_reserved(device) / 2**20
+    return status_mb("VmRSS") if device.type == "cpu" else torch.cuda.memory_reserved(device) / 2**20
 
 
 def peak_mb(device: torch.device) -> float:
@@ -91,10 +91,11 @@ def peak_mb(device: torch.device) -> float:
 
     Not ``ru_maxrss``, which a child inherits from the process that started it.
     """
-    return _status("VmHWM") if device.type == "cpu" else torch.cuda.max_memory_reserved(device) / 2**20
+    return status_mb("VmHWM") if device.type == "cpu" else torch.cuda.max_memory_reserved(device) / 2**20
 
 
-def _status(field: str) -> float:
+def status_mb(field: str) -> float:
+    """Return one of the sizes that Linux tells of this process, e.g. ``VmRSS``, or ``RssAnon`` without what is mapped from files."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
     return int(line.split()[1]) / 1024
 

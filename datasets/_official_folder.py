@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from bench.array_layout import array_layout_files
 from bench.data import NotThere
 from bench.download import Download, fetch
 from bench.errors import reason_of
-from bench.files import read_text
+from bench.files import lock, read_text
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,21 @@ class OfficialFolder:
         if not self.lies_in(root):
             self._fetch(options)
         if not os.path.exists(folder):
-            options.tell(f"unpacking {self.archive.file}")
-            unpack(root / self.archive.file, folder, self.most_bytes)
+            self._unpack(options)
         return folder
+
+    def _unpack(self, options: DataOptions) -> None:
+        root, folder = options.root, options.root / self.folder
+        try:
+            with lock(root / f".{self.folder}.lock"):
+                if not os.path.exists(folder):  # another process may have been faster
+                    options.tell(f"unpacking {self.archive.file}")
+                    unpack(root / self.archive.file, folder, self.most_bytes)
+        except OSError as error:
+            raise BenchError(
+                f"{root / self.archive.file} cannot be unpacked there ({reason_of(error)}); unpack it yourself, or point --data-root "
+                "at a folder that can be written"
+            ) from error
 
     def array_copy(self, root: Path, spec: Spec) -> Dataset | None:
         """Return the data set from plain arrays, or ``None`` if the official files are there, or no arrays."""
@@ -77,7 +90,8 @@ class OfficialFolder:
 
     def _not_there(self, root: Path, why: str) -> str:
         arrays = ", ".join(file.name for file in array_layout_files(root, self.dataset))
-        again = "give the command again" if why else f"give the command prepare {self.dataset}, which downloads {self.size} once"
+        command = f"prepare {self.dataset} --data-root {shlex.quote(str(root))}"
+        again = "give the command again" if why else f"give the command {command}, which downloads {self.size} once"
         return (
             f"data set '{self.dataset}' is not in {root}{why}: {again}, or put its official folder {self.folder} or archive "
             f"{self.archive.file} there, or its arrays ({arrays}) into {root / self.dataset}, or point --data-root at them"

@@ -59,10 +59,14 @@ class ImageFolder(DatasetFamily):
     def settled(self, root: Path) -> Self:
         """Return the same with the whole path of its folder."""
         typed = read_path(self.path, f"path of data set '{self.name}'")
-        here = typed.resolve()
-        if not typed.is_absolute() and not here.exists() and (root / typed).exists():
-            here = (root / typed).resolve()
-        return replace(self, path=str(here))
+        here = os.path.abspath(typed)
+        if not typed.is_absolute() and not os.path.exists(here) and (root / typed).exists():
+            here = os.path.abspath(root / typed)
+        if os.path.realpath(here) == os.path.realpath(root):
+            raise BenchError(
+                f"path of data set '{self.name}' is the data root {root}, where other things lie, too; put the images into a folder in it"
+            )
+        return replace(self, path=here)
 
     def describe(self, root: Path) -> Spec:
         """Return names and shapes; the classes are the folders."""

@@ -45,6 +45,22 @@ def test_a_closed_file_cannot_be_opened(secret: Path, way: Callable[[Path], obje
     secret.open().close()
 
 
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_a_closed_folder_closes_all_that_lies_in_it(secret: Path, tmp_path: Path, way: Callable[[Path], object]) -> None:
+    inside = tmp_path / "images" / "class" / "secret.npy"
+    inside.parent.mkdir(parents=True)
+    shutil.copy(secret, inside)
+    shutil.copy(secret, tmp_path / "images.npy")
+    with guarded([tmp_path / "images"]) as violations, pytest.raises(ForbiddenAccess):
+        way(inside)
+    assert len(violations) == 1
+    with guarded([tmp_path / "images"]) as violations:
+        np.load(tmp_path / "images.npy")
+        with pytest.raises(ForbiddenAccess):
+            (tmp_path / "images").rename(tmp_path / "elsewhere")
+    assert len(violations) == 1
+
+
 def test_a_symbolic_link_made_before_leads_nowhere(secret: Path, tmp_path: Path) -> None:
     link = tmp_path / "harmless"
     link.symlink_to(secret)

@@ -181,7 +181,7 @@ def test_slips_are_told_before_anything_is_done(arguments: list[str], complaint:
 
 
 def test_a_run_does_not_download_what_is_large(served: Served, tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="give the command prepare cub200, which downloads 1.1 GB once"):
+    with pytest.raises(BenchError, match="give the command prepare cub200 --data-root .*, which downloads 1.1 GB once"):
         load_dataset("cub200", options=DataOptions(tmp_path, download=True))
     assert not served.asked
 

@@ -136,9 +136,9 @@ def test_an_empty_machine_is_told_in_one_sentence_what_to_do(tmp_path: Path) -> 
     with pytest.raises(BenchError) as caught:
         load_dataset("cub200", options=DataOptions(tmp_path, download=True))  # a run does not download a gigabyte by itself
     assert str(caught.value) == (
-        f"data set 'cub200' is not in {tmp_path}: give the command prepare cub200, which downloads 1.1 GB once, or put its official folder "
-        "CUB_200_2011 or archive CUB_200_2011.tgz there, or its arrays (train_images.npy, train_labels.npy, test_images.npy, "
-        f"test_labels.npy, classes.txt) into {tmp_path / 'cub200'}, or point --data-root at them"
+        f"data set 'cub200' is not in {tmp_path}: give the command prepare cub200 --data-root {tmp_path}, which downloads 1.1 GB once, "
+        "or put its official folder CUB_200_2011 or archive CUB_200_2011.tgz there, or its arrays (train_images.npy, train_labels.npy, "
+        f"test_images.npy, test_labels.npy, classes.txt) into {tmp_path / 'cub200'}, or point --data-root at them"
     )
     assert not list(tmp_path.iterdir())
 

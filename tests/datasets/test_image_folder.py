@@ -229,3 +229,15 @@ def test_files_are_closed_to_methods(tmp_path: Path) -> None:
             with pytest.raises(PermissionError):
                 os.open(file, os.O_RDONLY)
     assert len(violations) == 2
+
+
+def test_the_data_root_itself_is_no_folder_of_images(tmp_path: Path) -> None:
+    folder = write_classes(tmp_path / "animals", 6)
+    with pytest.raises(BenchError, match="is the data root .*put the images into a folder in it"):
+        load_dataset(f"image_folder[path={folder}]", options=DataOptions(folder))
+
+
+def test_a_link_keeps_its_own_name(tmp_path: Path) -> None:
+    write_classes(tmp_path / "v3", 6)
+    (tmp_path / "animals").symlink_to(tmp_path / "v3")
+    assert load(tmp_path / "animals").spec.name == "image_folder[path=animals,size=16]"
