@@ -26,19 +26,8 @@ from typing import Any, ClassVar
 
 from bench import METHODS
 
+from ._dc_evaluation import DC_EVALUATION
 from ._product import Product
-
-#: How students are trained in DC's evaluation: SGD, a tenth of the rate after half the steps.
-EVALUATION: Mapping[str, Any] = {
-    "space": "standard",
-    "student_optimizer": "sgd",
-    "student_lr": 0.01,
-    "student_momentum": 0.9,
-    "student_weight_decay": 5e-4,
-    "student_schedule": "step",
-    "student_steps": 300,
-    "student_batch": 256,
-}
 
 
 @METHODS.register("dc")
@@ -49,4 +38,4 @@ class DC(Product):
     reference: ClassVar[str] = "Zhao, Mopuri, Bilen: Dataset Condensation with Gradient Matching, ICLR 2021, arXiv 2006.05929"
     own_forms: ClassVar[tuple[str, ...]] = ("full", "lowres")
     own_objective: ClassVar[str] = "dc"
-    own_defaults: ClassVar[Mapping[str, Any]] = {**EVALUATION, "init": "normal", "augmentation": "none"}
+    own_defaults: ClassVar[Mapping[str, Any]] = {**DC_EVALUATION, "init": "normal", "augmentation": "none"}

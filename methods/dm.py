@@ -22,8 +22,8 @@ from typing import Any, ClassVar
 
 from bench import METHODS
 
+from ._dc_evaluation import DC_EVALUATION
 from ._product import Product
-from .dc import EVALUATION
 
 
 @METHODS.register("dm")
@@ -34,4 +34,4 @@ class DM(Product):
     reference: ClassVar[str] = "Zhao, Bilen: Dataset Condensation with Distribution Matching, WACV 2023, arXiv 2110.04181"
     own_forms: ClassVar[tuple[str, ...]] = ("full", "lowres")
     own_objective: ClassVar[str] = "dm"
-    own_defaults: ClassVar[Mapping[str, Any]] = {**EVALUATION, "init": "real", "augmentation": "all", "student_steps": 1000}
+    own_defaults: ClassVar[Mapping[str, Any]] = {**DC_EVALUATION, "init": "real", "augmentation": "all", "student_steps": 1000}

@@ -21,8 +21,8 @@ from typing import Any, ClassVar
 
 from bench import METHODS
 
+from ._dc_evaluation import DC_EVALUATION
 from ._product import Product
-from .dc import EVALUATION
 
 
 @METHODS.register("dsa")
@@ -34,7 +34,7 @@ class DSA(Product):
     own_forms: ClassVar[tuple[str, ...]] = ("full", "lowres")
     own_objective: ClassVar[str] = "dc"
     own_defaults: ClassVar[Mapping[str, Any]] = {
-        **EVALUATION,
+        **DC_EVALUATION,
         "init": "real",
         "siamese": "all",
         "network_augmentation": "all",

@@ -24,8 +24,8 @@ from typing import Any, ClassVar
 
 from bench import METHODS
 
+from ._dc_evaluation import DC_EVALUATION
 from ._product import Product
-from .dc import EVALUATION
 
 
 @METHODS.register("idc")
@@ -37,7 +37,7 @@ class IDC(Product):
     own_forms: ClassVar[tuple[str, ...]] = ("tiles",)
     own_objective: ClassVar[str] = "dc"
     own_defaults: ClassVar[Mapping[str, Any]] = {
-        **EVALUATION,
+        **DC_EVALUATION,
         "init": "real",
         "tiles": 4,
         "class_batch": 64,

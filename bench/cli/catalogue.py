@@ -11,6 +11,8 @@ from typing import Any
 from tabulate import tabulate
 
 from ..data import DataOptions, NotThere
+from ..dataset_family import is_family, required
+from ..decoded import DecodedStore
 from ..errors import BenchError
 from ..judge.protocol import DESCRIPTIONS, PROTOCOLS
 from ..loading import array_datasets, find_dataset, load_dataset
@@ -55,10 +57,14 @@ def _datasets(options: DataOptions) -> str:
 
 def _dataset(name: str, options: DataOptions) -> tuple[str, str, str]:
     """Return whether a data set can be used here, what it is, and where it comes from."""
+    if name in DATASETS and is_family(entry := DATASETS[name]) and (needed := required(entry)):
+        return f"with {', '.join(needed)}", _sentence(entry), entry.reference
     try:
         load = find_dataset(name, options.root)
     except BenchError as error:
         return "not usable", str(error), ""
+    if getattr(load, "keep", False) and DecodedStore(options.root).find(name) is None:
+        return "once it is prepared", _sentence(load), load.reference  # looking closer would decode it
     try:
         found = load_dataset(name, "paper", DataOptions(options.root, download=False))
     except NotThere:
@@ -67,7 +73,7 @@ def _dataset(name: str, options: DataOptions) -> tuple[str, str, str]:
         return "not usable", str(error), load.reference
     spec = found.spec
     size = f"{spec.classes} classes, {len(found.train)} images of {spec.channels}x{spec.height}x{spec.width}"
-    return "available" if found.official else "available (plain array layout)", size, load.reference
+    return "available" if found.official else "available (unofficial)", size, load.reference
 
 
 def _protocols() -> str:

@@ -26,6 +26,7 @@ from .arguments import COMMANDS, parser_for, program
 from .console import Console, warn
 from .exporting import exported
 from .output import patient_output
+from .released_sets import imported, inspected
 
 OK, SUITE_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -139,6 +140,20 @@ def _list(parsed: argparse.Namespace) -> int:
     return OK
 
 
+def _prepare(parsed: argparse.Namespace) -> int:
+    from ..data import DataOptions, default_data_root
+    from ..plugin_trial import discover_tried
+    from .preparing import prepare
+
+    discover_tried(readers.plugin_paths(parsed.plugin, "--plugin") if parsed.plugin else ())
+    root = Path(parsed.data_root) if parsed.data_root else default_data_root()
+    options = DataOptions(root, download=not parsed.offline, large=True, tell=lambda sentence: print(sentence, flush=True))
+    names = readers.datasets(",".join(parsed.datasets), "DATASETS")
+    spaces = None if not parsed.spaces else () if parsed.spaces == ("none",) else parsed.spaces
+    prepare(names, options, _out_of(parsed), parsed.split, spaces)
+    return OK
+
+
 def _new(parsed: argparse.Namespace) -> int:
     from ..registry import discover
     from .scaffold import how_to_try, new_plugin
@@ -165,6 +180,18 @@ def _check(parsed: argparse.Namespace) -> int:
 
 def _export(parsed: argparse.Namespace) -> int:
     for line in exported(parsed, _out_of(parsed), program()):
+        print(line, flush=True)
+    return OK
+
+
+def _inspect(parsed: argparse.Namespace) -> int:
+    for line in inspected(parsed, _out_of(parsed)):
+        print(line, flush=True)
+    return OK
+
+
+def _import(parsed: argparse.Namespace) -> int:
+    for line in imported(parsed, _out_of(parsed), program()):
         print(line, flush=True)
     return OK
 
@@ -203,9 +230,12 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
     "list": _list,
+    "prepare": _prepare,
     "show": _show,
     "report": _report,
     "new": _new,
+    "inspect": _inspect,
+    "import": _import,
     "export": _export,
     "check": _check,
 }

@@ -15,9 +15,9 @@ from ..errors import BenchError
 from ..parameterization import LabelKind, Parameterization, Role
 from ..registry import PARAMETERIZATIONS
 
-LabelForm = Literal["order", "ids", "soft", "probabilities"]
+LabelForm = Literal["order", "ids", "soft", "probabilities", "centred"]
 #: Labels that are stored as a row of C numbers per image, and what these are.
-_ROWS: dict[str, LabelKind] = {"soft": "weights", "probabilities": "probabilities"}
+_ROWS: dict[str, LabelKind] = {"soft": "weights", "probabilities": "probabilities", "centred": "centred"}
 
 
 @PARAMETERIZATIONS.register("images")
@@ -26,12 +26,13 @@ class Images(Parameterization):
 
     Labels are implied by the ``order`` of the images (every class has the same number, class after class: nothing is
     stored), stored as one class ``ids`` number per image, or stored as a row of C numbers per image, used as they are:
-    ``soft`` ones, which an optimizer may move (RaT-BPTT's learned labels: their sum is the weight of the image), or
-    ``probabilities``, which stay as they were written.
+    ``soft`` ones, which an optimizer may move (RaT-BPTT's learned labels: their sum is the weight of the image),
+    ``probabilities``, which stay as they were written, or ``centred`` ones, which sum to zero and are targets of the squared
+    error (FRePo, RFAD).
 
     Tensors:
         images: (n, c, h', w') float32, role image.
-        labels: (n,) int64 or (n, C) float32, role label; absent for ``order``.
+        labels: (n,) int64 for ``ids``, (n, C) float32 for ``soft`` and ``centred``, role label; absent for ``order``.
 
     Example:
         >>> import torch
@@ -64,7 +65,7 @@ class Images(Parameterization):
         if labels == "ids":
             self.register_buffer("labels", torch.zeros(count, dtype=torch.int64))
         elif labels in _ROWS:
-            self.labels = nn.Parameter(torch.zeros(count, spec.classes), requires_grad=labels == "soft")
+            self.labels = nn.Parameter(torch.zeros(count, spec.classes), requires_grad=labels != "probabilities")
             self.label_kind = _ROWS[labels]
 
     def config(self) -> dict[str, Any]:
@@ -134,7 +135,8 @@ class Images(Parameterization):
         if self.label_form == "ids":
             self.get_buffer("labels").copy_(labels)
         elif self.label_form in _ROWS:
-            self.get_parameter("labels").copy_(F.one_hot(labels, self.spec.classes))
+            rows = F.one_hot(labels, self.spec.classes).float()
+            self.get_parameter("labels").copy_(rows - 1 / self.spec.classes if self.label_form == "centred" else rows)
         elif not torch.equal(labels.to(self.images.device), self.class_ids()):
             raise ValueError(f"labels by order need {len(self) // self.spec.classes} images of every class")
 

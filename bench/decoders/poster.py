@@ -46,7 +46,15 @@ class Poster(Parameterization):
     version: ClassVar[int] = 2
     roles: ClassVar[Mapping[str, Role]] = {"poster": "image", "label_array": "label"}
 
-    def __init__(self, spec: Spec, layout: PosterLayout, order: Sequence[int], labels: PatchLabels = "fixed", label_cells: int = 1) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        layout: PosterLayout,
+        order: Sequence[int],
+        labels: PatchLabels = "fixed",
+        label_cells: int = 1,
+        label_grid: tuple[int, int] | None = None,
+    ) -> None:
         """Make an empty poster.
 
         Args:
@@ -55,6 +63,8 @@ class Poster(Parameterization):
             order: class of every area, row after row: a permutation of range(C).
             labels: kind of patch labels.
             label_cells: cells per class and side of the learned label array (the root of the authors' comp_ipc).
+            label_grid: (columns, rows) of a learned label array by another rule, such as the authors'; by default the class
+                grid times ``label_cells``.
 
         Raises:
             BenchError: an unknown kind of labels, or ``order`` is not a permutation.
@@ -70,7 +80,9 @@ class Poster(Parameterization):
                 f"a class grid of {columns}x{rows} with {label_cells} cells a side does not give each of {spec.classes} classes one"
             )
         self.spec, self.layout, self.label_form = spec, layout, labels
-        self.order, self.label_cells = tuple(int(c) for c in order), label_cells
+        self.order, self.label_cells, self.label_grid = tuple(int(c) for c in order), label_cells, label_grid
+        if label_grid is not None and min(label_grid) < 1:
+            raise BenchError(f"a label array of {label_grid[0]}x{label_grid[1]} cells holds no label; give it at least one")
         self.poster = nn.Parameter(torch.zeros(spec.channels, *layout.size))
         self.label_array: nn.Parameter | None = None
         if labels == "learned":
@@ -79,7 +91,8 @@ class Poster(Parameterization):
             self.label_array = nn.Parameter(_normalised(self.area_counts()), requires_grad=False)
 
     def config(self) -> dict[str, Any]:
-        """Return sizes, grids, class order and kind of labels, and that patches wrap where they do."""
+        """Return sizes, grids, class order and kind of labels, and what differs from PoDD: wrapping patches, a grid of labels."""
+        grid = {} if self.label_grid is None else {"label_grid": list(self.label_grid)}
         return {
             "size": list(self.layout.size),
             "patch_grid": list(self.layout.patch_grid),
@@ -88,6 +101,7 @@ class Poster(Parameterization):
             "labels": self.label_form,
             "label_cells": self.label_cells,
             **({"crops": "toroidal"} if self.layout.toroidal else {}),
+            **grid,
         }
 
     @classmethod
@@ -101,13 +115,15 @@ class Poster(Parameterization):
             raise BenchError(f"crops '{crops}' do not exist; posters take {', '.join(get_args(Crops))}")
         size, patch_grid, class_grid = (tuple(int(v) for v in config[key]) for key in ("size", "patch_grid", "class_grid"))
         layout = PosterLayout(size, (spec.height, spec.width), patch_grid, class_grid, crops == "toroidal")  # type: ignore[arg-type]
-        return cls(spec, layout, config["order"], config["labels"], int(config["label_cells"]))
+        columns_rows = config.get("label_grid")
+        grid = None if columns_rows is None else (int(columns_rows[0]), int(columns_rows[1]))
+        return cls(spec, layout, config["order"], config["labels"], int(config["label_cells"]), grid)
 
     @classmethod
     def shapes(cls, config: Mapping[str, Any], spec: Spec) -> dict[str, tuple[int, ...]]:
         """Return the shape of every tensor of a config."""
         height, width = config["size"]
-        columns, rows = (cells * config["label_cells"] for cells in config["class_grid"])
+        columns, rows = config.get("label_grid") or (cells * config["label_cells"] for cells in config["class_grid"])
         patches = math.prod(int(count) for count in config["patch_grid"])
         labels: dict[str, dict[str, tuple[int, ...]]] = {
             "learned": {"label_array": (spec.classes, rows, columns)},
@@ -211,13 +227,15 @@ class Poster(Parameterization):
 
     def _label_grid(self) -> tuple[int, int]:
         """Return (h_l, w_l) of the learned label array."""
+        if self.label_grid is not None:
+            return self.label_grid[1], self.label_grid[0]
         return self.layout.class_grid[1] * self.label_cells, self.layout.class_grid[0] * self.label_cells
 
     def _initial_label_array(self) -> Tensor:
         """Put one-hot labels into the cells of each class's rectangle of the class grid."""
         rows, columns = self._label_grid()
-        cell_row = torch.arange(rows).view(-1, 1) // self.label_cells
-        cell_column = torch.arange(columns).view(1, -1) // self.label_cells
+        cell_row = torch.arange(rows).view(-1, 1) * self.layout.class_grid[1] // rows
+        cell_column = torch.arange(columns).view(1, -1) * self.layout.class_grid[0] // columns
         classes = torch.tensor(self.order)[cell_row * self.layout.class_grid[0] + cell_column]  # (h_l, w_l)
         return torch.nn.functional.one_hot(classes, self.spec.classes).permute(2, 0, 1).float()
 

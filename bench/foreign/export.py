@@ -155,10 +155,13 @@ def _stored_images(distilled: DistilledSet, kind: Images) -> tuple[Arrays, dict[
         else ", smaller than the data set's: students see them upsampled bilinearly"
     )
     if (rows := kind.state_dict().get("labels")) is not None and rows.ndim == 2:
-        about = {"holds": f"stored images{small}, and a row of labels for each", "import": _import_options(distilled, kind.label_kind)}
+        about = {
+            "holds": f"stored images{small}, and a row of labels for each",
+            "import": _import_options(distilled, kind.label_kind, tiles="1"),
+        }
         return {"images": images, "labels": rows}, about
     ids = kind.class_ids().detach().to(torch.int64)
-    about = {"holds": f"stored images{small}, and the class of each", "import": _import_options(distilled, "ids")}
+    about = {"holds": f"stored images{small}, and the class of each", "import": _import_options(distilled, "ids", tiles="1")}
     return {"images": images, "labels": ids}, about
 
 

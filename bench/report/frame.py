@@ -52,6 +52,8 @@ CELL: dict[str, Callable[[Record], Any]] = {
     "names": lambda r: (r.cell.label, *r.cell.aliases),
     "tuning_trials": lambda r: finite(r.cell.tuning_trials),
     "unofficial": lambda r: r.cell.unofficial,
+    # Whoever made a set elsewhere had all images, those that are val in split dev among them.
+    "seen_val": lambda r: bool(r.cell.origin) and r.cell.split == "dev",
     "notes": lambda r: tuple(r.cell.notes),
     "published": lambda r: tuple(r.cell.published),
     "tensors": lambda r: _at(r.distil, "files", "tensors.safetensors", "sha256"),

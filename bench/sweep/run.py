@@ -156,6 +156,7 @@ def make_jobs(plan: Plan, store: Store, settings: RunSettings, environment: dict
             base,
             key=planned.key,
             cell=planned.cell,
+            asked=plan.asked.get(planned.cell.dataset, ""),
             distil_key=planned.distil_key,
             redistil=planned.redistil,
             judged_at=planned.record.started if planned.record else "",
@@ -164,7 +165,7 @@ def make_jobs(plan: Plan, store: Store, settings: RunSettings, environment: dict
             cells.append(Job(planned.key, ("judge",), payload))
             continue
         for needed in planned.cell.prerequisites:
-            before[needed["key"]] = _prerequisite_job(needed, planned.cell, base)
+            before[needed["key"]] = _prerequisite_job(needed, planned.cell, replace(base, asked=payload.asked))
         cells.append(Job(planned.key, ("distil", "judge"), payload, after=tuple(p["key"] for p in planned.cell.prerequisites)))
     return [*before.values(), *sorted(cells, key=lambda job: -estimates[job.key].seconds)]
 

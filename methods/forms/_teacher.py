@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from bench import Form, FormPlan, Need, Parameterization, Refusal, Space, Task
-from bench.form import NOISE
 from bench.selection import feature_seed, features_need
 
 from ..prerequisites.features import read_teacher
@@ -40,8 +39,8 @@ class TaughtForm(Form, ABC):
 
     def untaught(self) -> Refusal | None:
         """Return a refusal where a teacher is to label what shows nothing."""
-        if self.taught and self.init == NOISE:
-            return Refusal(f"labels={TEACHER} labels real images, and init={NOISE} starts from none; choose init=real or other labels")
+        if self.taught and self.selection() is None:
+            return Refusal(f"labels={TEACHER} labels real images, and init={self.init} starts from none; choose init=real or other labels")
         return None
 
     def selection_needs(self, seed: int) -> tuple[Need, ...]:

@@ -64,7 +64,13 @@ def test_bounded_crops_are_left_out_of_the_key_and_toroidal_ones_are_in_it(name)
     assert bounded.values()["crops"] == "bounded"
     assert "crops" in bounded.unkeyed_fields()
     assert "crops" not in toroidal.unkeyed_fields()
-    assert bounded.unkeyed_fields() - {"crops"} == toroidal.unkeyed_fields() == (OBJECTIVES["bptt"].unkeyed if name == "podd" else set())
+    assert bounded.unkeyed_fields() - {"crops"} == toroidal.unkeyed_fields()
+    assert toroidal.unkeyed_fields() >= (OBJECTIVES["bptt"].unkeyed if name == "podd" else set())
+
+
+def test_no_weight_decay_is_left_out_of_the_key_and_some_is_in_it():
+    without, some = (planned("rat_bptt", DIGITS, "1", {"student_weight_decay": decay}).method for decay in (0.0, 5e-4))
+    assert without.unkeyed_fields() - some.unkeyed_fields() == {"student_weight_decay"}
 
 
 def test_the_keys_of_posters_from_before_they_had_crops_stay(tmp_path):
@@ -166,7 +172,7 @@ def test_a_selection_without_an_objective_and_noise_alone_is_refused():
 
 #: A value that no part takes, and the bound that the sentence names.
 OUT_OF_BOUNDS = [
-    ("init", "randm", "unknown selection 'randm'; did you mean 'random'.*available: .*noise, random, real"),
+    ("init", "randm", "unknown selection 'randm'; did you mean 'random'.*available: .*noise, normal, random, real"),
     ("feature_seeds", 0, "greater than or equal to 1"),
     ("space", "nope", "unknown pixel space 'nope' .available: auto, standard, zca_kip"),
     ("network", "nope", "unknown network 'nope'; networks are called convnet-d"),
@@ -174,7 +180,8 @@ OUT_OF_BOUNDS = [
     ("student_optimizer", "lion", "it should be 'adam' or 'sgd'"),
     ("student_lr", -1.0, "greater than or equal to 0"),
     ("student_momentum", -0.1, "greater than or equal to 0"),
-    ("student_schedule", "never", "it should be 'constant', 'step' or 'cosine'"),
+    ("student_schedule", "never", "it should be 'constant', 'step', 'cosine' or 'warmup_cosine'"),
+    ("student_weight_decay", -1e-4, "greater than or equal to 0"),
     ("student_steps", 0, "greater than or equal to 1"),
     ("student_steps", 10**7, "less than or equal to 1000000"),
     ("student_batch", -3, "greater than or equal to 0"),
@@ -224,6 +231,39 @@ def test_every_field_has_a_bound():
     assert set(METHODS["podd"].legal({})) - {"form", "objective"} == tried
     with pytest.raises(BenchError, match="field 'tiles' cannot be 0: it should be greater than or equal to 1"):
         check_fields(METHODS["random"], {"form": "tiles", "tiles": 0}, "test")
+
+
+OUT_OF_BOUNDS_OF_MATCHING = [
+    ("class_batch", 0, "greater than or equal to 1"),
+    ("distilled_batch", -1, "greater than or equal to 0"),
+    ("siamese", "flp", "unknown augmentation 'flp'"),
+    ("distance", "far", "it should be 'cosine', 'squared' or 'absolute'"),
+    ("layers", "all", "it should be 'weights' or 'convolutions'"),
+    ("network_updates", 0, "greater than or equal to 1"),
+    ("network_steps", -1, "greater than or equal to 0"),
+    ("network_data", "fake", "it should be 'distilled' or 'real'"),
+    ("network_batch", 0, "greater than or equal to 1"),
+    ("network_lr", -1, "greater than or equal to 0"),
+    ("network_momentum", -1, "greater than or equal to 0"),
+    ("network_weight_decay", -1, "greater than or equal to 0"),
+    ("network_cutmix", 1.5, "less than or equal to 1"),
+    ("network_augmentation", "flp", "unknown augmentation 'flp'"),
+    ("engine", "steam", "it should be 'auto', "),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "bound"), OUT_OF_BOUNDS_OF_MATCHING)
+def test_a_value_out_of_bounds_is_refused_by_objectives_that_match(field, value, bound):
+    for name in ("dc", "dm"):
+        if field in METHODS[name].legal({}):
+            with pytest.raises(BenchError, match=f"test: field '{field}' cannot be .*{bound}"):
+                check_fields(METHODS[name], {field: value}, "test")
+
+
+def test_every_field_of_objectives_that_match_has_a_bound():
+    own = {"dc": set(METHODS["dc"].legal({})), "dm": set(METHODS["dm"].legal({}))}
+    tried = {field for field, _, _ in (*OUT_OF_BOUNDS_OF_MATCHING, *OUT_OF_BOUNDS)}
+    assert (own["dc"] | own["dm"]) - {"form", "objective"} <= tried
 
 
 def test_bounds_hold_for_what_a_part_says_of_others(empty_room):
