@@ -240,9 +240,7 @@ def _new_parser_of_new() -> Parser:
 def _export_parser() -> Parser:
     parser = _new_parser("export", COMMANDS["export"])
     add_export_flags(parser)
-    _add_out(parser)
-    _add_plugin(parser)
-    parser.add_argument("--data-root", metavar="DIR", type=_reader("data-root"), help="folder of the data sets")
+    _add_surroundings(parser)
     return parser
 
 

@@ -17,7 +17,11 @@ from torch import Tensor
 from bench import BenchError, DistilledSet, Images, Spec, TrainRecipe
 from bench.decoders.poster import Poster
 from bench.decoders.poster_layout import PosterLayout
+from bench.foreign.conversion import to_distilled_set
 from bench.foreign.export import Exported, Format, Pixels, export_set
+from bench.foreign.opening import open_release
+from bench.foreign.options import parse_options
+from bench.foreign.reading import read_release
 from bench.seeding import stream
 
 SPEC = Spec("toy", 4, (3, 8, 8), ("ant", "bee", "cat", "dog"))
@@ -87,6 +91,63 @@ def test_a_poster_goes_out_as_one_image(form: Format, labels: str, tmp_path: Pat
     assert all(equal_bytes(found[name], stored[name]) for name in found)
     layout = {"patches": "4x2", "class-grid": "2x2", "order": "2-0-3-1", "labels": labels}
     assert written.read_again.items() >= layout.items()
+
+
+def imported(written: Exported, spec: Spec) -> DistilledSet:
+    """Read the first file that was written by the options that were written beside it."""
+    options = {name.replace("-", "_"): value for name, value in written.read_again.items()}
+    assert options.pop("dataset") == spec.name
+    return to_distilled_set(read_release(open_release([written.files[0]]), spec, parse_options(options)))
+
+
+ROUND_TRIPS: dict[str, DistilledSet] = {
+    "by order": images(),
+    "by class number": images(labels="ids", network="convnet-d1-w4"),
+    "soft labels": images(labels="soft"),
+    "small": images(size=(5, 6)),
+    "gray": images(GRAY),
+    "plain pixels": images(coordinates="rgb", space="zca_kip"),
+    "poster": poster("fixed"),
+    "poster by area": poster("proportional"),
+    "poster of learned labels": poster("learned"),
+}
+
+
+@pytest.mark.parametrize("form", ["pt", "npz"])
+@pytest.mark.parametrize("distilled", ROUND_TRIPS.values(), ids=ROUND_TRIPS)
+def test_what_goes_out_comes_back_with_equal_bytes(distilled: DistilledSet, form: Format, tmp_path: Path) -> None:
+    back = imported(export(distilled, form, tmp_path), distilled.spec)
+    before, after = (each.parameterization.state_dict() for each in (distilled, back))
+    image = "poster" if "poster" in before else "images"
+    assert equal_bytes(before[image], after[image])
+    batch, again = distilled.parameterization.decode(), back.parameterization.decode()
+    assert equal_bytes(batch.images.detach(), again.images)
+    assert equal_bytes(batch.labels.detach(), again.labels)
+    for name in ("space", "coordinates", "network", "recipe"):
+        assert getattr(back, name) == getattr(distilled, name)
+
+
+def test_pictures_come_back_with_equal_bytes(tmp_path: Path) -> None:
+    """What a picture stores are 256 levels; exported once more, they are the same files."""
+    distilled = images(coordinates="rgb")
+    with torch.no_grad():
+        distilled.parameterization.get_parameter("images").copy_(torch.rand(8, *SPEC.shape, generator=stream("rgb")))
+    export(distilled, "images", tmp_path / "first")
+    back = to_distilled_set(read_release(open_release([tmp_path / "first"]), SPEC, parse_options({"tiles": "1"})))
+    export(back, "images", tmp_path / "second")
+    pictures = [file.relative_to(tmp_path / "first") for file in (tmp_path / "first").rglob("*.png")]
+    assert len(pictures) == 8
+    for file in pictures:
+        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
+
+
+def test_what_ddranking_takes_comes_back_with_equal_bytes(tmp_path: Path) -> None:
+    distilled = images()
+    written = export(distilled, "ddranking", tmp_path)
+    options = parse_options({"space": "standard", "labels": "ids", "tiles": "1"})
+    back = to_distilled_set(read_release(open_release(list(written.files[:2])), SPEC, options))
+    assert equal_bytes(back.parameterization.state_dict()["images"], distilled.parameterization.state_dict()["images"])
+    assert equal_bytes(back.parameterization.decode().labels, distilled.parameterization.decode().labels)
 
 
 def test_labels_that_belong_to_patches_go_out_with_the_decoded_patches(tmp_path: Path) -> None:
