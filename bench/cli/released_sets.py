@@ -64,15 +64,15 @@ def inspected(parsed: argparse.Namespace, out: Path) -> Iterator[str]:
     from ..foreign.opening import open_release
 
     paths = [read_path(file, "FILES") for file in parsed.files]
+    if (own := _own(parsed, paths)) is not None:
+        yield _own_line(own, paths[0])
+        return
     if not parsed.dataset:
         if parsed.probe:
             raise BenchError("--probe trains on the set, so it has to know the data set; name it with --dataset")
         for contents in open_release(paths).contents:
             yield from _listed(contents)
         yield "name the data set with --dataset to learn what they are"
-        return
-    if (own := _own(parsed, paths)) is not None:
-        yield _own_line(own, paths[0])
         return
     opened = _opened(parsed, paths, out)
     yield from _told(opened)
@@ -127,7 +127,8 @@ def _own(parsed: argparse.Namespace, paths: list[Path]) -> DistilledSet | None:
 
 def _own_line(distilled: DistilledSet, path: Path) -> str:
     stored, seen = distilled.parameterization, distilled.space if distilled.coordinates == "space" else f"rgb:{distilled.space}"
-    return f"{path.name}: a set of this suite: {stored.name}, {stored.pixels:,} pixels, space {seen}, labels {stored.label_kind}"
+    holds = f"{stored.name}, {stored.pixels:,} pixels, space {seen}, labels {stored.label_kind}"
+    return f"{path.name}: a set of this suite for {distilled.spec.name}: {holds}"
 
 
 def _data(parsed: argparse.Namespace) -> DataOptions:

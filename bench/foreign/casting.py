@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -14,8 +15,8 @@ from .contents import Contents, NamedArray, names_of
 from .options import Options
 from .shapes import Shaped, shaped_images
 
-_OPTIMIZER = re.compile(r"(^|[._])(opt|optim\w*|opt_state|exp_avg\w*|momentum\w*|mu|nu)(?=[._]|$)", re.IGNORECASE)
-_SECOND = re.compile(r"(^|[._])ema\w*(?=[._]|$)", re.IGNORECASE)
+_OPTIMIZER = re.compile(r"opt|optim\w*|opt_state|exp_avg\w*|momentum\w*|mu|nu", re.IGNORECASE)
+_SECOND = re.compile(r"ema(_\w*)?", re.IGNORECASE)
 _LABEL = re.compile(r"label|target|(^|[._])(y|ys|y_\w+|\w+_y)$", re.IGNORECASE)
 _RATE = re.compile(r"(^|[._])(\w*lr\w*|\w*learning_?rate\w*|alpha)$", re.IGNORECASE)
 
@@ -60,7 +61,7 @@ class _Casting:
         others: list[NamedArray] = []
         for array in contents.arrays:
             shaped = shaped_images(array.values, self.spec, self.options.flat)
-            if _OPTIMIZER.search(array.name):
+            if _lies_in(array, _OPTIMIZER):
                 self.left_out.append(f"{array.about} is state of an optimizer; it is not counted")
             elif array.values.size == 1:
                 self._single(array)
@@ -88,7 +89,7 @@ class _Casting:
                 raise unknown_name("array of images", self.options.images, {array.name for array, _ in candidates})
             return chosen
         kept: list[tuple[NamedArray, Shaped]] = []
-        first_hand = [each for each in candidates if not _SECOND.search(each[0].name)]
+        first_hand = [each for each in candidates if not _lies_in(each[0], _SECOND)]
         for each in first_hand or candidates:
             copy = next((array for array, _ in kept if np.array_equal(array.values, each[0].values)), None)
             if copy is None:
@@ -96,7 +97,7 @@ class _Casting:
             else:
                 self.left_out.append(f"{each[0].about} is a second copy of {copy.name}; it is not counted")
         for array, _ in candidates if first_hand else ():
-            if _SECOND.search(array.name):
+            if _lies_in(array, _SECOND):
                 self.left_out.append(
                     f"{array.about} is a second copy, averaged along the way; it is not counted (--images {array.name} takes it)"
                 )
@@ -128,7 +129,7 @@ class _Casting:
     def _first_hand(self, candidates: list[NamedArray]) -> list[NamedArray]:
         """Leave out labels that are a copy of others."""
         kept: list[NamedArray] = []
-        for array in [each for each in candidates if not _SECOND.search(each.name)] or candidates:
+        for array in [each for each in candidates if not _lies_in(each, _SECOND)] or candidates:
             if not any(np.array_equal(other.values, array.values) for other in kept):
                 kept.append(array)
         return kept
@@ -201,6 +202,11 @@ def _can_join(labels: Sequence[NamedArray]) -> bool:
     raise BenchError(
         f"the labels of several files do not fit together: {', '.join(array.about for array in labels)}; give the files of one set"
     )
+
+
+def _lies_in(array: NamedArray, kind: re.Pattern[str]) -> bool:
+    """Tell whether a part of the path to an array inside its file has such a name; how the file is called tells nothing."""
+    return array.name != Path(array.file).stem and any(kind.fullmatch(part) for part in array.name.split("."))
 
 
 def _squeezed(array: NamedArray) -> NamedArray:

@@ -13,7 +13,7 @@ from ..errors import BenchError, RejectedSet
 from ..files import checksum
 from ..imported_set import ORIGIN
 from ..loading import find_dataset, load_dataset
-from ..manifest import MANIFEST, TENSORS
+from ..manifest import MANIFEST, TENSORS, read_manifest
 from ..prerequisite_store import PrerequisiteStore
 from .keeping import Kept, check_name, keep_set
 from .opening import Release, open_release
@@ -61,13 +61,18 @@ def open_beside(paths: Sequence[Path], dataset: str, options: Options, data: Dat
 def own_set(path: Path, dataset: str, data: DataOptions) -> DistilledSet | None:
     """Return the set of this suite in a folder, whoever wrote it, with its origin in the notes; ``None`` if the folder is none.
 
+    Args:
+        path: the folder.
+        dataset: name of its data set; empty leaves that to the set.
+        data: where data sets are.
+
     Raises:
         BenchError: it is one, and cannot be used.
     """
     if not (path / MANIFEST).is_file() or not (path / TENSORS).is_file():
         return None
     try:
-        found = DistilledSet.load(path, find_dataset(dataset, data.root).spec)
+        found = DistilledSet.load(path, find_dataset(dataset or read_manifest(path)["dataset"], data.root).spec)
         files = [{"name": f"{path.name}/{name}", **checksum(path / name)} for name in (TENSORS, MANIFEST)]
     except (RejectedSet, OSError) as error:
         raise BenchError(f"the set in {path} cannot be used: {error}") from error

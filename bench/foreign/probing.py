@@ -20,7 +20,7 @@ from .reading import Reading, plausible_options, read_release
 from .real_pixels import RealPixels
 
 #: Images one student is shown: about a minute of one core for a ConvNet-3 on 32x32.
-_PRESENTED = 9600
+_PRESENTED = 14_400
 _LEAST_STEPS, _MOST_STEPS = 60, 400
 _VAL_IMAGES = 2000
 _LARGEST_BATCH = 128

@@ -108,9 +108,9 @@ def test_names_that_cannot_be_typed(tmp_path: Path, name: str, capsys: pytest.Ca
 
 def test_a_set_of_this_suite_needs_no_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a_set().save(tmp_path / "theirs")
+    assert main(["inspect", str(tmp_path / "theirs")]) == 0
     command = [str(tmp_path / "theirs"), "--dataset", "digits", "--out", str(tmp_path / "out")]
-    assert main(["inspect", *command]) == 0
-    assert "a set of this suite: images, 640 pixels, space standard, labels probabilities" in capsys.readouterr().out
+    assert "a set of this suite for digits: images, 640 pixels, space standard, labels probabilities" in capsys.readouterr().out
     assert main(["import", *command, "--name", "theirs", "--no-probe"]) == 0
     found = found_set(tmp_path / "out" / "prerequisites" / resolve(need_of("theirs")).key(0, ""))
     assert (found.folder / "tensors.safetensors").read_bytes() == (tmp_path / "theirs" / "tensors.safetensors").read_bytes()

@@ -107,6 +107,12 @@ def test_a_checkpoint_of_flax_has_targets_a_second_copy_and_optimizer_state(tmp_
     assert distilled.parameterization.decode().labels.sum(1).abs().max() < 1e-6
 
 
+def test_how_a_file_is_called_does_not_make_it_state_of_an_optimizer(tmp_path: Path, read: Read) -> None:
+    for name in ("optimized", "ema"):
+        torch.save(made.drawn(), tmp_path / f"{name}.pt")
+        assert read([tmp_path / f"{name}.pt"]).pixels() == 640
+
+
 def test_the_second_copy_can_be_asked_for(tmp_path: Path, read: Read) -> None:
     images = made.drawn()
     reading = read(made.frepo(tmp_path, images), images="ema_average.x_proto", label_array="params.y_proto", labels="centred")
