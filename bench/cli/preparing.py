@@ -46,9 +46,9 @@ def _description(kept: Decoded, root: Path) -> list[str]:
     dataset = kept.open()
     spec, train, test = dataset.spec, len(dataset.train) + len(dataset.val or ()), len(dataset.test())
     what = f"{spec.classes} classes, {train:,} training and {test:,} test images of {spec.channels}x{spec.height}x{spec.width}"
-    origin = "official files" if dataset.official else "an unofficial copy, or a part"
+    origin = "" if dataset.official else " (an unofficial copy, or a part)"
     where = kept.folder.relative_to(root) if kept.folder.is_relative_to(root) else kept.folder
-    return [f"{spec.name}: {what} ({origin}), decoded in {where}", *(f"  {note}" for note in dataset.notes)]
+    return [f"{spec.name}: {what}{origin}, decoded in {where}", *(f"  {note}" for note in dataset.notes)]
 
 
 def _fit(space: str, dataset: Dataset, split: SplitName, out: Path) -> str:

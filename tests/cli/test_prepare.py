@@ -158,7 +158,7 @@ def test_gray_sets_and_arrays_are_prepared_too(tmp_path: Path, capsys: Words) ->
     write_layout(tmp_path / "data", (24, 4, 5, 3))
     assert prepare(tmp_path, "toy,digits", "--offline") == 0
     out = capsys.readouterr().out
-    assert "digits: 10 classes, 1,000 training and 797 test images of 1x8x8 (official files), decoded in decoded/digits" in out
+    assert "digits: 10 classes, 1,000 training and 797 test images of 1x8x8, decoded in decoded/digits" in out
     assert "pixel space standard: nothing to prepare" in out
     assert visible(tmp_path / "data" / "decoded") == {"digits", "toy"}
 

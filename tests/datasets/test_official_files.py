@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import os
 import pickle
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -413,3 +415,19 @@ def test_real_cifar10(real_data: DataOptions) -> None:
     assert [dataset.spec.class_names[label] for label in test.labels[:4].tolist()] == ["cat", "ship", "ship", "airplane"]
     means = dataset.train.images.float().mean((0, 2, 3)) / 255
     assert means.tolist() == pytest.approx([0.4914, 0.4822, 0.4465], abs=0.001)
+
+
+def test_cifar_is_downloaded_and_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, packed = write_cifar(tmp_path / "made", "CIFAR10", monkeypatch), io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        tar.add(folder, folder.name)
+    with file_server() as served:
+        served.files["cifar.tar.gz"] = packed.getvalue()
+        monkeypatch.setattr(torchvision.datasets.CIFAR10, "url", served.url("cifar.tar.gz"))
+        monkeypatch.setattr(torchvision.datasets.CIFAR10, "tgz_md5", hashlib.md5(packed.getvalue()).hexdigest())
+        dataset = load_dataset("cifar10", "paper", DataOptions(tmp_path / "data"))
+    assert dataset.fingerprint() == load_dataset("cifar10", "paper", DataOptions(tmp_path / "made", download=False)).fingerprint()
+    assert {file.name for file in (tmp_path / "data").iterdir()} - {".cifar-10-python.tar.gz.lock"} == {
+        folder.name,
+        "cifar-10-python.tar.gz",
+    }

@@ -114,3 +114,13 @@ def test_kmnist_is_read_from_its_official_files(tmp_path: Path) -> None:
     assert list(dataset.spec.class_names) == torchvision.datasets.KMNIST.classes
     assert not dataset.spec.mirror
     assert dataset.notes == ("a part of the data set: 40 of 60,000 training images",)
+
+
+def test_arrays_with_fewer_images_are_noted(tmp_path: Path) -> None:
+    (tmp_path / "svhn").mkdir()
+    for part in ("train", "test"):
+        np.save(tmp_path / "svhn" / f"{part}_images.npy", np.full((30, 32, 32, 3), 200, np.uint8))
+        np.save(tmp_path / "svhn" / f"{part}_labels.npy", np.arange(30) % 10)
+    dataset = load(tmp_path)
+    assert not dataset.official
+    assert dataset.notes == ("a part of the data set: 30 of 73,257 training images",)
