@@ -30,6 +30,7 @@ _HOMES = {
     "Spec": "data",
     "Split": "data",
     "about": "data",
+    "DatasetFamily": "dataset_family",
     "load_dataset": "loading",
     "read_array_layout": "array_layout",
     "DistilledSet": "distilled",
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from .data import Spec as Spec
     from .data import Split as Split
     from .data import about as about
+    from .dataset_family import DatasetFamily as DatasetFamily
     from .decoders.images import Images as Images
     from .distilled import DistilledSet as DistilledSet
     from .errors import BenchError as BenchError

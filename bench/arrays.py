@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -13,8 +14,12 @@ from .files import read_text
 from .guard import ForbiddenAccess
 
 
-def read_array(file: Path) -> np.ndarray:
+def read_array(file: Path, mode: Literal["r", "c"] = "r") -> np.ndarray:
     """Map the one array of an ``.npy`` file into memory; nothing in it is unpickled, and no image is read before it is used.
+
+    Args:
+        file: where it lies.
+        mode: ``r`` for an array that cannot be changed, ``c`` for one whose changes never reach the file.
 
     Raises:
         BenchError: it is no regular file, or holds something else; says what.
@@ -22,7 +27,7 @@ def read_array(file: Path) -> np.ndarray:
     if not file.is_file():  # a pipe would be waited for
         raise BenchError(f"{file} is not a regular file; put an array there with numpy.save")
     try:
-        return np.lib.format.open_memmap(file, mode="r")
+        return np.lib.format.open_memmap(file, mode=mode)
     except (ForbiddenAccess, MemoryError):
         raise
     except Exception as error:

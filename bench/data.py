@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar, cast
 
@@ -28,6 +28,7 @@ class Spec:
         shape: channels, height and width of one image.
         class_names: one name per class, in the order of the integer labels.
         mirror: whether a left-right flip keeps the class (false for digits and letters).
+        exceptions: papers that train on this data set in another way than on all others, see ``PublishedRecipe``.
 
     Example:
         >>> from bench import Spec
@@ -41,6 +42,7 @@ class Spec:
     shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     mirror: bool = True
+    exceptions: tuple[str, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -119,9 +121,21 @@ class Split:
         images = self.images if index is None else self.images[index]
         return images.float().div_(255.0)
 
+    def joined(self, other: Split) -> Split:
+        """Return the images of both, one after the other; not copied where they lie so in memory, as in a memory map."""
+        return Split(_joined(self.images, other.images), torch.cat([self.labels, other.labels]))
+
     def of_class(self, label: int) -> Tensor:
         """Return the indices of the images of one class, in order."""
         return torch.nonzero(self.labels == label).flatten()
+
+
+def _joined(one: Tensor, other: Tensor) -> Tensor:
+    shared = one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr() and one.shape[1:] == other.shape[1:]
+    adjacent = shared and other.storage_offset() == one.storage_offset() + one.numel()
+    if adjacent and one.is_contiguous() and other.is_contiguous():
+        return one.as_strided((len(one) + len(other), *one.shape[1:]), one.stride())
+    return torch.cat([one, other])
 
 
 @dataclass(frozen=True)
@@ -138,7 +152,10 @@ class Dataset:
         test: opens the test split; only the judge calls it, and planning, which looks whether it can be used.
         val: judges on the way; never training data.
         files: the files the images come from, which contestants may not open.
-        official: false for a copy in the plain array layout, whose bytes nobody vouches for.
+            A folder closes all that lies in it.
+        official: false for a copy in the plain array layout, whose bytes nobody vouches for, and for a part of a data set.
+        notes: sentences for the reader of a record, such as what a copy lacks.
+        hashed: what ``fingerprint`` is to return, if that is known from when the images were decoded.
 
     Example:
         >>> import torch
@@ -155,13 +172,22 @@ class Dataset:
     val: Split | None = None
     files: tuple[Path, ...] = ()
     official: bool = True
+    notes: tuple[str, ...] = ()
+    hashed: str = ""
 
     def class_counts(self) -> tuple[int, ...]:
         """Return the number of training images of every class."""
         return tuple(self.train.labels.bincount(minlength=self.spec.classes).tolist())
 
     def fingerprint(self) -> str:
-        """Return 16 hexadecimal digits that identify what contestants and validation see (labels included)."""
+        """Return 16 hexadecimal digits that identify what contestants and validation see (labels included).
+
+        They are computed once where images are kept decoded: reading a gigabyte in every stage takes longer than a stage.
+        """
+        return self.hashed or self.hash_content()
+
+    def hash_content(self) -> str:
+        """Compute the fingerprint from the images as they are in memory now."""
         hasher = hashlib.sha256(f"{self.spec.name} {self.spec.classes} {self.spec.shape}".encode())
         for split in (self.train, self.val):
             if split is not None:
@@ -178,6 +204,8 @@ class DataOptions:
     Attributes:
         root: the data root (``--data-root``, ``DDBENCH_DATA``, or a per-user cache folder).
         download: whether a missing data set may be fetched; it is only ever fetched when asked for by name.
+        large: whether one may be fetched that takes a gigabyte: the command ``prepare`` asks for it, and no run.
+        tell: hears of what takes long, a sentence at a time.
 
     Example:
         >>> from pathlib import Path
@@ -189,6 +217,8 @@ class DataOptions:
 
     root: Path
     download: bool = True
+    large: bool = False
+    tell: Callable[[str], None] = field(default=lambda sentence: None, compare=False)
 
 
 class NotThere(BenchError):
@@ -201,10 +231,12 @@ class DatasetPlugin(Protocol):
     Attributes:
         spec: names and shapes.
         reference: where the data come from.
+        keep: whether the host is to keep it decoded, since reading its files takes long.
     """
 
     spec: Spec
     reference: str
+    keep: bool
 
     def __call__(self, options: DataOptions) -> Dataset:
         """Open the data set, all training images in ``train``."""
@@ -213,12 +245,18 @@ class DatasetPlugin(Protocol):
 Loader = TypeVar("Loader", bound=Callable[[DataOptions], Dataset])
 
 
-def about(spec: Spec, reference: str) -> Callable[[Loader], Loader]:
-    """Return a decorator that notes on a data set's function what is known without opening a file."""
+def about(spec: Spec, reference: str, keep: bool = False) -> Callable[[Loader], Loader]:
+    """Return a decorator that notes on a data set's function what is known without opening a file.
+
+    Args:
+        spec: names and shapes.
+        reference: where the data come from.
+        keep: whether the images are to be kept decoded, since reading the files takes long.
+    """
 
     def note(load: Loader) -> Loader:
         plugin = cast(DatasetPlugin, load)
-        plugin.spec, plugin.reference = spec, reference
+        plugin.spec, plugin.reference, plugin.keep = spec, reference, keep
         return load
 
     return note

@@ -22,6 +22,8 @@ from .space import Space
 
 #: ``Form.init``: unit-norm Gaussian noise instead of real images.
 NOISE = "noise"
+#: ``Form.init``: Gaussian noise with standard deviation 1 in every pixel.
+NORMAL = "normal"
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,9 @@ class Form(ABC):
     Attributes:
         name: registered name.
         version: raised when the same fields give other geometry or other initial values.
-        unkeyed: fields that planning uses up and sets back to their defaults: what came of them is in the geometry.
-        init: what the stored numbers start from: ``noise`` (unit-norm Gaussian, as PoDD and RaT-BPTT), or the name of a
-            selection of real images; ``real`` is the selection ``random``.
+        init: what the stored numbers start from: ``noise`` (unit-norm Gaussian, as PoDD and RaT-BPTT), ``normal`` (standard
+            deviation 1 in every pixel, as DC), or the name of a selection of real images; ``real`` is the selection
+            ``random``.
         feature_seeds: how many feature networks a selection that looks at features has; distillation seed s takes the
             network s modulo this number, so that a deterministic coreset has a spread.
 
@@ -92,9 +94,8 @@ class Form(ABC):
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
-    unkeyed: ClassVar[frozenset[str]] = frozenset()
 
-    init: Annotated[str, named_in("selection", SELECTIONS, (NOISE, "real"))] = NOISE
+    init: Annotated[str, named_in("selection", SELECTIONS, (NOISE, NORMAL, "real"))] = NOISE
     feature_seeds: Annotated[int, Field(ge=1, le=1000)] = 1
 
     @abstractmethod
@@ -125,7 +126,15 @@ class Form(ABC):
 
     def selection(self) -> Select | None:
         """Return the function that selects real images, or ``None`` for noise."""
-        return None if self.init == NOISE else SELECTIONS["random" if self.init == "real" else self.init]
+        return None if self.init in (NOISE, NORMAL) else SELECTIONS["random" if self.init == "real" else self.init]
+
+    def unkeyed(self) -> frozenset[str]:
+        """Return the fields that are left out of a cell's key.
+
+        They hold what the form did before it had them, or planning uses them up and sets them back to their defaults, as
+        what came of them is in the geometry.
+        """
+        return frozenset()
 
     def selection_needs(self, seed: int) -> tuple[Need, ...]:
         """Return the prerequisites of the selection; whoever uses the form announces them."""
@@ -144,9 +153,9 @@ class Form(ABC):
         labels = self.slots(stored, plan)
         if (select := self.selection()) is None:
             shape = (len(labels), task.spec.channels, *self.size(task.spec, plan))
-            # The authors' start: a random direction for each image, all of the same length.
-            noise = torch.randn(shape, generator=task.generator("initial noise"))
-            images = noise / noise.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+            images = torch.randn(shape, generator=task.generator("initial noise"))
+            if self.init == NOISE:  # a random direction for each image, all of the same length
+                images = images / images.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
         else:
             features = None
             if uses_features(select):

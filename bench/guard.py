@@ -65,8 +65,17 @@ class _Guard:
             return
         path = os.path.realpath(os.fsdecode(target))
         harmless = path.startswith(("/proc/", "/sys/", "/dev/")) or (_is_program_text(path) and _python_reads())
-        if path in self.closed_files or (self.only_program_text and not harmless and path not in self.open_files):
+        if self.is_closed(path) or (self.only_program_text and not harmless and path not in self.open_files):
             self.refuse(f"opened {path}")
+
+    def is_closed(self, path: str) -> bool:
+        """Tell whether a file is closed, or lies in a folder that is: a folder may hold a hundred thousand images."""
+        while path not in self.closed_files:
+            parent = os.path.dirname(path)
+            if parent == path:
+                return False
+            path = parent
+        return True
 
     def check_change(self, event: str, args: tuple[object, ...]) -> None:
         if event == "open":
@@ -113,7 +122,7 @@ def guarded(
     A guard inside another adds to what is closed and never opens anything, and its attempts count for both.
 
     Args:
-        closed_files: files that must not be opened, e.g. those of a data set.
+        closed_files: files that must not be opened, and folders in which none must be, e.g. those of a data set.
         only_program_text: refuse every file but the Python modules and shared libraries that Python itself opens to
             import them, and refuse to start programs.
         no_network: refuse sockets.

@@ -10,7 +10,7 @@ import tempfile
 import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,6 +162,7 @@ class _Sweep:
         from .sweep.planning.planner import Planner, require_known
 
         discover_tried(self.settings.plugin)
+        self.settings = _settled(self.settings)
         broken = [f"plugin {name} does not import: {reason}" for name, reason in sorted(UNAVAILABLE.items())]
         require_known(self.force)
         with tempfile.TemporaryDirectory() as scratch:
@@ -204,6 +205,15 @@ class _Sweep:
         self.said += new
         for warning in new:
             self.listener.warned(warning)
+
+
+def _settled(settings: RunSettings) -> RunSettings:
+    """Return the same settings with paths in the names of data sets that hold in every folder."""
+    from .data import default_data_root
+    from .loading import settled_name
+
+    root = Path(settings.data_root) if settings.data_root else default_data_root()
+    return replace(settings, datasets=tuple(dict.fromkeys(settled_name(name, root) for name in settings.datasets)))
 
 
 def write_report(store: Store, said: Sequence[str] = ()) -> tuple[list[Path], list[str]]:

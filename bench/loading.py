@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar, cast, get_args
 
 import torch
 
 from .array_layout import array_layout_files, folders_of_arrays, is_folder_name, plugin_of_arrays
+from .brackets import Request, parse_one
 from .data import DataOptions, Dataset, DatasetPlugin, Spec, Split, SplitName, default_data_root
+from .dataset_family import is_family, member, plugin_of
+from .decoded import Decoded, DecodedStore
 from .errors import BenchError
 from .guard import ForbiddenAccess
+from .held_out import held_out
 from .registry import DATASETS, not_registered
-from .seeding import stream
 
 
 def load_dataset(name: str, split: SplitName = "dev", options: DataOptions | None = None) -> Dataset:
@@ -31,18 +35,59 @@ def load_dataset(name: str, split: SplitName = "dev", options: DataOptions | Non
             is left for ``val``. The same holds of ``test``, once it is called.
     """
     options = options or DataOptions(default_data_root())
-    plugin = find_dataset(name, options.root)
-    opened = _in_a_sentence(name, lambda: plugin(options), Dataset)
+    plugin, store = find_dataset(name, options.root), DecodedStore(options.root)
+    asked = settled_name(name, options.root)
+    kept = store.find(asked)
+    if kept is None and getattr(plugin, "keep", False):
+        kept = _decode(asked, plugin, store, options)
+    if kept is not None:
+        return replace(_under(split, kept.open(), name), hashed=kept.fingerprint(split))
+    return _under(split, _in_a_sentence(name, lambda: plugin(options), Dataset), name)
+
+
+def prepare_dataset(name: str, options: DataOptions) -> Decoded:
+    """Keep a data set decoded, which downloads it if that is allowed, and return it.
+
+    Raises:
+        BenchError: as ``load_dataset``, or there is no room for it.
+    """
+    plugin, store = find_dataset(name, options.root), DecodedStore(options.root)
+    asked = settled_name(name, options.root)
+    return store.find(asked) or _decode(asked, plugin, store, options)
+
+
+def _decode(asked: str, plugin: DatasetPlugin, store: DecodedStore, options: DataOptions) -> Decoded:
+    """Let a plugin read its files, check what it read, and keep it."""
+    opened = _in_a_sentence(asked, lambda: plugin(options), Dataset)
+    fingerprints = {}
+    for split in get_args(SplitName):
+        # One image of every class can be used under one split and not under the other.
+        with suppress(_NothingToValidate):
+            fingerprints[split] = _under(split, opened, asked).fingerprint()
+    return store.keep(asked, replace(opened, test=partial(_checked_test, opened)), fingerprints)
+
+
+class _NothingToValidate(BenchError):
+    """No image is left for val."""
+
+
+def _under(split: SplitName, opened: Dataset, name: str) -> Dataset:
+    """Check what a plugin opened, and bring it under a split.
+
+    Raises:
+        BenchError: it cannot be used.
+    """
     dataset = replace(opened, test=partial(_checked_test, opened))
     if split == "paper" and dataset.val is not None:
-        train = Split(torch.cat([dataset.train.images, dataset.val.images]), torch.cat([dataset.train.labels, dataset.val.labels]))
-        dataset = replace(dataset, train=train, val=None)
+        dataset = replace(dataset, train=dataset.train.joined(dataset.val), val=None)
     _check_split(dataset.train, dataset.spec, "training")
     _require_every_class(dataset)
     if split == "dev":
         dataset = dataset if dataset.val is not None else carve_val(dataset)
         if not dataset.val:
-            raise BenchError(f"data set '{name}' has one training image of every class, which leaves none for val; use --split paper")
+            raise _NothingToValidate(
+                f"data set '{name}' has one training image of every class, which leaves none for val; use --split paper"
+            )
         _check_split(dataset.val, dataset.spec, "validation")
     return dataset
 
@@ -120,15 +165,18 @@ def _require_every_class(dataset: Dataset) -> None:
 def find_dataset(name: str, root: Path) -> DatasetPlugin:
     """Return what opens a data set: the registered one, else the plain arrays with a ``classes.txt`` in ``<root>/<name>``.
 
-    This is the only place that looks for a data set by its name.
+    This is the only place that looks for a data set by its name. Parameters may follow the name of a registered one in
+    brackets, if it takes any.
 
     Raises:
-        BenchError: it is neither registered nor there, or its arrays lack a file; says how to provide them.
+        BenchError: it is neither registered nor there, its arrays lack a file, or it does not take these parameters;
+            says how to provide them.
     """
-    if name in DATASETS:
-        return cast(DatasetPlugin, DATASETS[name])
-    if not is_folder_name(name):
-        raise not_registered(DATASETS, name)
+    request = parse_one(name, "data set")
+    if request.name in DATASETS:
+        return _registered(request, root)
+    if request.fields or not is_folder_name(name):
+        raise not_registered(DATASETS, request.name)
     files = array_layout_files(root, name)
     missing = [file.name for file in files if not os.path.exists(file)]
     if not missing:
@@ -140,6 +188,29 @@ def find_dataset(name: str, root: Path) -> DatasetPlugin:
     raise BenchError(f"{unknown}; or put arrays called {', '.join(missing)} into {root / name}")
 
 
+def _registered(request: Request, root: Path) -> DatasetPlugin:
+    entry = DATASETS[request.name]
+    if is_family(entry):
+        family = member(entry, request.fields, root)
+        kept = DecodedStore(root).find(family.label)  # what it was made of may be gone
+        return plugin_of(family, kept.spec if kept else family.describe(root))
+    if request.fields:
+        raise BenchError(f"data set '{request.name}' takes no parameters, found '{request.variant}'; leave the brackets out")
+    return cast(DatasetPlugin, entry)
+
+
+def settled_name(name: str, root: Path) -> str:
+    """Return the one way in which a data set is asked for: default parameters left out, paths from the root of the file system.
+
+    Raises:
+        BenchError: it does not take these parameters.
+    """
+    request = parse_one(name, "data set")
+    if request.name in DATASETS and is_family(entry := DATASETS[request.name]):
+        return member(entry, request.fields, root).label
+    return name
+
+
 def array_datasets(root: Path) -> list[str]:
     """Return the names of the data sets in ``root`` that are not registered and lie there as arrays with a ``classes.txt``."""
     return [name for name in folders_of_arrays(root) if name not in DATASETS]
@@ -147,13 +218,7 @@ def array_datasets(root: Path) -> list[str]:
 
 def carve_val(dataset: Dataset) -> Dataset:
     """Move a stratified tenth of ``train`` into ``val``; the choice depends on the name of the data set alone."""
-    held_out = []
-    for label in range(dataset.spec.classes):
-        members = dataset.train.of_class(label)
-        count = min(max(5, len(members) // 10), len(members) // 2)
-        order = torch.randperm(len(members), generator=stream("val split", dataset.spec.name, label))
-        held_out.append(members[order[:count]])
-    val = torch.cat(held_out).sort().values
+    val = held_out(dataset.train.labels, dataset.spec.classes, dataset.spec.name)
     keep = torch.ones(len(dataset.train), dtype=torch.bool)
     keep[val] = False
     return replace(dataset, train=dataset.train.take(torch.nonzero(keep).flatten()), val=dataset.train.take(val))

@@ -50,6 +50,8 @@ class Resolution:
         presented_examples: how many images the set's own recipe shows one student, or ``None``.
         network: the student network the set is made for; empty is the data set's default.
         needs: prerequisites that ``distill`` will ask for; they are built before.
+        origin: where a set comes from that was made elsewhere, or empty; whoever made it may have seen val images, so it is
+            ranked in split ``paper`` only.
 
     Example:
         >>> from dataclasses import dataclass, replace
@@ -76,6 +78,7 @@ class Resolution:
     presented_examples: int | None = None
     network: str = ""
     needs: tuple[Need, ...] = ()
+    origin: str = ""
 
 
 def _nothing_there(need: Need) -> Path:

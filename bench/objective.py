@@ -140,6 +140,8 @@ class Objective(ABC):
         version: raised when the same fields give other gradients.
         reference: the paper.
         deterministic: whether its gradients draw no random number; see ``Method.deterministic``.
+        by_class: whether it compares real and distilled images class by class, so that a form has to start with an image of
+            every class.
         outer_defaults: defaults of the outer loop's fields (rates, schedule, clipping, steps) under this objective.
         student_defaults: the same for the student's fields.
         unkeyed: fields that choose how the gradient is computed and not which one.
@@ -166,6 +168,7 @@ class Objective(ABC):
     version: ClassVar[int] = 1
     reference: ClassVar[str]
     deterministic: ClassVar[bool] = False
+    by_class: ClassVar[bool] = False
     outer_defaults: ClassVar[Mapping[str, Any]] = {}
     student_defaults: ClassVar[Mapping[str, Any]] = {}
     unkeyed: ClassVar[frozenset[str]] = frozenset()

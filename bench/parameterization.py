@@ -83,6 +83,15 @@ class Parameterization(nn.Module, ABC):
     def write(self, images: Tensor, labels: Tensor) -> None:
         """Store ``images`` (n, c, h, w) with integer ``labels`` (n,) as well as the stored numbers can hold them."""
 
+    def write_labels(self, labels: Tensor) -> None:
+        """Store a (n, classes) row of labels for every decoded image, in the order of ``decode``.
+
+        Raises:
+            NotImplementedError: it has no room for them.
+        """
+        del labels
+        raise NotImplementedError(f"parameterization '{self.name}' stores no row of labels for every image")
+
     def slots(self) -> Tensor:
         """Return the class of every image that ``write`` takes, (n,) int64, equal classes together.
 

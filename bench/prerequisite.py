@@ -87,6 +87,8 @@ class Prerequisite(ABC):
     Attributes:
         name: registered name.
         version: raised when the same config gives other files; it is part of the key.
+        writes: names of files that every build leaves, beside any others. What lacks one of them, because it was built before its
+            builder wrote that file, is built again; so a file can be added without another key.
 
     Example:
         >>> from dataclasses import dataclass
@@ -108,6 +110,7 @@ class Prerequisite(ABC):
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
+    writes: ClassVar[tuple[str, ...]] = ()
 
     def needs(self, seed: int) -> tuple[Need, ...]:
         """Return what must be built before the one of ``seed``; the default is nothing."""

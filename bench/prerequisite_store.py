@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -96,13 +96,18 @@ class PrerequisiteStore:
     look_first: Path | None = None
     warnings: list[str] = field(default_factory=list)
 
-    def find(self, key: str) -> Path | None:
-        """Return the folder of a prerequisite, checked against its manifest, or ``None`` if there is no whole one."""
+    def find(self, key: str, writes: Sequence[str] = ()) -> Path | None:
+        """Return the folder of a prerequisite, checked against its manifest, or ``None`` if there is no whole one.
+
+        Args:
+            key: names the folder.
+            writes: files that must be among those of the manifest (``Prerequisite.writes``).
+        """
         for home in filter(None, (self.look_first, self.folder)):
             if not os.path.lexists(home / key):
                 continue
             try:
-                _check(home / key, key)
+                _check(home / key, key, writes)
                 return home / key
             except _Damaged as damage:
                 sentence = f"prerequisite {home / key} is damaged ({damage}); it counts as missing and is built again"
@@ -130,23 +135,26 @@ class PrerequisiteStore:
             file.chmod(0o644)  # the build may have been interrupted at its very end
         return place
 
-    def finish(self, key: str, about: Mapping[str, Any]) -> Path:
+    def finish(self, key: str, about: Mapping[str, Any], writes: Sequence[str] = ()) -> Path:
         """Turn the workplace of ``key`` into the prerequisite: list and seal its files, and give it its name.
 
         Args:
             key: names the folder.
             about: what the manifest tells beside the files.
+            writes: files that must be there (``Prerequisite.writes``).
 
         Returns:
             The folder.
 
         Raises:
-            RuntimeError: the builder wrote nothing.
+            RuntimeError: the builder wrote nothing, or not all that it says it writes.
         """
         place, target = self.folder / f".building-{key}", self.folder / key
         listed = {file.relative_to(place).as_posix(): checksum(file) for file in _files(place)}
         if not listed:
             raise RuntimeError(f"prerequisite '{about['name']}' wrote no file into its folder")
+        if absent := [name for name in writes if name not in listed]:
+            raise RuntimeError(f"prerequisite '{about['name']}' did not write {absent[0]}, which it says it writes")
         manifest = {"schema": _SCHEMA, "key": key, **about, "files": listed}
         (place / MANIFEST).write_text(readable_json(manifest), encoding="utf-8")
         for file in _files(place):
@@ -208,13 +216,13 @@ def ensure(
     device = device or torch.device("cpu")
     data_hash = data_hash or dataset.fingerprint()
     key = builder.key(need.seed, data_hash)
-    path, fresh = store.find(key), False
+    path, fresh = store.find(key, builder.writes), False
     if path is None:
         before = builder.needs(need.seed)
         for other in before:  # before the lock is taken, so that nobody ever holds two
             ensure(other, dataset, store, device, report, data_hash)
         with store.lock(key):
-            path = store.find(key)  # a rival may have been faster
+            path = store.find(key, builder.writes)  # a rival may have been faster
             if path is None:
                 workshop = Workshop(
                     spec=dataset.spec,
@@ -228,7 +236,8 @@ def ensure(
                 )
                 seconds = _build(builder, workshop, dataset)
                 about = {"name": need.name, "version": builder.version, "config": config_of(builder), "seed": need.seed, "data": data_hash}
-                path, fresh = store.finish(key, {**about, "device": device.type, "seconds": seconds}), True
+                path = store.finish(key, {**about, "device": device.type, "seconds": seconds}, builder.writes)
+                fresh = True
     seconds = float(store.manifest(path)["seconds"])
     return Built(need.name, key, path, seconds, config_of(builder), need.seed, fresh)
 
@@ -241,10 +250,11 @@ def opener(needs: tuple[Need, ...], store: PrerequisiteStore, data_hash: str) ->
     announced = {resolve(need).key(need.seed, data_hash) for need in needs}
 
     def find(need: Need) -> Path:
-        key = resolve(need).key(need.seed, data_hash)
+        builder = resolve(need)
+        key = builder.key(need.seed, data_hash)
         if key not in announced:
             raise unannounced(need)
-        path = store.find(key)
+        path = store.find(key, builder.writes)
         if path is None:
             raise BenchError(f"prerequisite '{need.name}' is missing or damaged in {store.folder / key}; run the command again to build it")
         return path
@@ -277,8 +287,8 @@ def _build(builder: Prerequisite, workshop: Workshop, dataset: Dataset) -> float
     return seconds
 
 
-def _check(folder: Path, key: str) -> None:
-    """Compare the files of a prerequisite with its manifest.
+def _check(folder: Path, key: str, writes: Sequence[str]) -> None:
+    """Compare the files of a prerequisite with its manifest, and with what its builder writes today.
 
     Raises:
         _Damaged: they differ.
@@ -295,6 +305,8 @@ def _check(folder: Path, key: str) -> None:
         raise _Damaged("the manifest is of something else")
     if found := difference(folder, manifest["files"]):
         raise _Damaged(found)
+    if absent := [name for name in writes if name not in manifest["files"]]:
+        raise _Damaged(f"{absent[0]} is not among its files: it was built before there was such a file")
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -23,7 +23,7 @@ from .record_parts import (
     Scores,
     Training,
 )
-from .schema import FINITE, OR_EMPTY, STRICT, Amount, Count, Free, Key, Line, Name, Schema, fits, schema_of
+from .schema import FINITE, OR_EMPTY, STRICT, Amount, Count, DataSetName, Free, Key, Line, Name, Schema, fits, schema_of
 
 SCHEMA = 2
 
@@ -49,7 +49,7 @@ class Cell:
 
     Attributes:
         kind: ``contestant``, ``reference`` (the equal-pixel forms of random selection) or ``full_data``.
-        dataset: registered name.
+        dataset: registered name, with its parameters in brackets if it has any; of a folder, its last part.
         data_hash: fingerprint of what contestants and validation see.
         split: ``dev`` or ``paper``.
         method: registered name; ``full-data`` for students trained on the full data.
@@ -80,6 +80,7 @@ class Cell:
         plan: the geometry that was decided while planning.
         prerequisites: what was built before the cell ran: ``name``, ``key``, ``config``, ``seed``, and whether it was
             ``used`` for ``planning`` or for ``distilling``. Their cost is in ``Record.distil``.
+        origin: where a set comes from that was made elsewhere, or empty.
 
     Example:
         >>> from bench.record import Cell
@@ -95,7 +96,7 @@ class Cell:
     __pydantic_config__ = STRICT
 
     kind: Kind
-    dataset: Name
+    dataset: DataSetName
     data_hash: str
     split: Annotated[str, Field(pattern="^(dev|paper)$")]
     method: Name
@@ -124,6 +125,7 @@ class Cell:
     parts: dict[str, str] = field(default_factory=dict)
     plan: Free = field(default_factory=dict)
     prerequisites: list[Annotated[dict[str, Any], fits(NeededPrerequisite)]] = field(default_factory=list)
+    origin: str = ""
 
     @property
     def label(self) -> str:

@@ -57,12 +57,13 @@ class Choices(TypedDict):
     name: Name
     hash: Annotated[str, Field(pattern=r"^[0-9a-f]+$", max_length=64)]
     students: Annotated[int, Field(ge=1, le=1000)]
-    recipe: NotRequired[Literal["native", "common"]]
+    recipe: NotRequired[Literal["native", "common", "published"]]
     checkpoints: NotRequired[list[Annotated[float, Field(gt=0.0, le=1.0)]]]
     network: NotRequired[str]
     val_selection_min: NotRequired[Count]
     common: NotRequired[Annotated[dict[str, Any], FINITE] | None]
     full_data: NotRequired[Annotated[dict[str, Any], FINITE]]
+    published: NotRequired[Annotated[dict[str, Any], FINITE]]
 
 
 class Audit(TypedDict):

@@ -24,6 +24,8 @@ Count = Annotated[int, Field(ge=0, le=_MOST)]
 Positive = Annotated[int, Field(ge=1, le=_MOST)]
 #: A name of a registry: part of file names, and typed on a command line.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", max_length=200)]
+#: A data set as it is typed, maybe with parameters in brackets. Whatever makes a file name of it leaves the brackets out.
+DataSetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*(\[[^\x00-\x1f\x7f-\x9f]*\])?$", max_length=2000)]
 #: A key: the name of a file or folder.
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=200)]
 

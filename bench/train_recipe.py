@@ -11,7 +11,7 @@ from .errors import shorten
 from .fields import hyperparameters
 
 Optimizer = Literal["adam", "sgd"]
-Schedule = Literal["constant", "step", "cosine"]
+Schedule = Literal["constant", "step", "cosine", "warmup_cosine"]
 Loss = Literal["cross_entropy", "mse"]
 Rate = Annotated[float, Field(ge=0)]
 Steps = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -29,7 +29,8 @@ class TrainRecipe:
         batch_size: images per step, drawn without replacement within a step; 0 means all of them.
         momentum: of ``sgd``.
         weight_decay: added to the gradient, as in torch.
-        schedule: ``constant``, ``step`` (a tenth after half the steps) or ``cosine`` (to zero).
+        schedule: ``constant``, ``step`` (a tenth after half the steps), ``cosine`` (to zero) or ``warmup_cosine`` (a line from zero
+            over 500 steps, then a cosine to a hundredth).
         augmentation: strategy of ``bench.nn.augment``, e.g. ``none`` or ``flip_rotate``.
         loss: ``cross_entropy``, −Σ_c y_c log softmax(z)_c of logits z and targets y, or ``mse``, ½·Σ_c (z_c − y_c)²; both are
             averaged over the batch. Centred targets need ``mse``: their cross-entropy has no lower bound.

@@ -18,6 +18,8 @@ from bench.nn.networks import build_network, flops_per_image, initial_parameters
 from bench.nn.precision import Precision, rounding
 from bench.seeding import stream
 
+from .matching import Matching
+
 CPU = torch.device("cpu")
 CIFAR = Spec("cifar shape", 10, (3, 32, 32), tuple(map(str, range(10))))
 DIGITS = Spec("digits shape", 10, (1, 8, 8), tuple(map(str, range(10))))
@@ -173,7 +175,7 @@ class Case:
         smoke: part of the quick suite.
     """
 
-    work: Unroll | Judge
+    work: Unroll | Judge | Matching
     pairs: int
     must: float
     goal: float
@@ -191,5 +193,9 @@ CASES = {
     "cifar, recomputed": Case(Unroll(CIFAR, "convnet-d3-w128", 10, 20, 20, 256), 3, 1.15, 1.4, 1 / 9),
     "poster_96": Case(Unroll(CIFAR, "convnet-d3-w128", 96, 5, 0, 256, poster=True), 5, 1.2, 1.5, 1 / 12),
     "mtt": Case(Unroll(CIFAR, "convnet-d3-w128", 10, 50, 0, 0), 5, 1.1, 1.3, 1 / 8),
+    "dc": Case(Matching(CIFAR, "convnet-d3-w128", "dc"), 3, 1.0, 1.3),
+    "dsa_digits": Case(Matching(DIGITS, "convnet-d2-w32", "dc", "crop_cutout_scale_rotate"), 9, 1.5, 2.0, smoke=True),
+    "dm": Case(Matching(CIFAR, "convnet-d3-w128", "dm", "color_crop_cutout_flip_scale_rotate"), 3, 1.0, 1.3),
+    "dm_digits": Case(Matching(DIGITS, "convnet-d2-w32", "dm", "crop_cutout_scale_rotate"), 9, 1.5, 2.0, smoke=True),
     "podd_recipe": Case(Unroll(CIFAR, "convnet-d3-w128", 96, 60, 70, 5000, poster=True), 0, 0.0, 0.0),
 }

@@ -27,7 +27,7 @@ from bench.methods._unroll import EngineName  # noqa: E402
 from bench.nn.convnet import library  # noqa: E402
 from bench.nn.precision import Precision, exact_float32  # noqa: E402
 
-from .cases import CASES, Case, Judge, Unroll  # noqa: E402
+from .cases import CASES, Case, Judge, Matching, Unroll  # noqa: E402
 from .measure import clock_of, convolution_peak, machine, memory_mb, paired, peak_mb, peak_of_fresh_process  # noqa: E402
 
 
@@ -103,7 +103,7 @@ def measure(name: str, case: Case, setting: Setting, peak: float) -> dict[str, A
     error = worst_error(case.work, setting)
     _, comma, tape = name.partition(", ")
     ours, base = f"{setting.engine}{comma}{tape}", setting.against
-    if isinstance(case.work, Judge):  # its students know two ways alone
+    if not isinstance(case.work, Unroll):  # these know two ways alone
         ours, base = "auto", "plain"
     line: dict[str, Any] = {"case": name, "engine": ours, "against": base, "precision": setting.precision, "error64": error}
     line |= {"gflop": round(case.work.gflop(), 2), "conv_peak": peak, "config": asdict(case.work)}
@@ -124,21 +124,21 @@ def measure(name: str, case: Case, setting: Setting, peak: float) -> dict[str, A
     return line
 
 
-def prepared(work: Unroll | Judge, side: str, setting: Setting) -> Any:
+def prepared(work: Unroll | Judge | Matching, side: str, setting: Setting) -> Any:
     """Prepare a side; after the engine's name ``, saved`` keeps all activations and ``, recomputed`` none."""
     engine, _, tape = side.partition(", ")
-    if isinstance(work, Judge):
+    if not isinstance(work, Unroll):
         return work.prepare(engine, setting.device)
     precision: Precision = "float32" if setting.precision == "bf16" and engine in ("plain", "cpp") else setting.precision
     budget = {"saved": 1 << 40, "recomputed": 0}.get(tape)
     return work.prepare(cast(EngineName, engine), budget, setting.device, precision)
 
 
-def worst_error(work: Unroll | Judge, setting: Setting) -> float:
-    """Return the largest relative difference from plain in float64 on a smaller size; students are compared in float32."""
+def worst_error(work: Unroll | Judge | Matching, setting: Setting) -> float:
+    """Return the largest relative difference from plain in float64 on a smaller size; students and matching are compared in float32."""
     small, exact = work.small(), replace(setting, precision="float32")
-    if isinstance(small, Judge):
-        pairs = zip(prepared(small, "plain", exact)(), prepared(small, setting.engine, exact)(), strict=True)
+    if not isinstance(small, Unroll):
+        pairs = zip(prepared(small, "plain", exact)(), prepared(small, "auto", exact)(), strict=True)
         return 0.0 if all(torch.allclose(a, b, rtol=1e-3, atol=2e-4) for a, b in pairs) else float("inf")
     wide = replace(small, dtype=torch.float64)
     pairs = zip(prepared(wide, setting.engine, exact)(), prepared(wide, "plain", exact)(), strict=True)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from http.client import HTTPException
 from pathlib import Path
 
 from bench import DataOptions, Dataset, Spec, Split, read_array_layout
 from bench.array_layout import array_layout_files
 from bench.data import NotThere
-
-_PATIENCE = 15.0  # seconds without an answer before a download counts as failed; urllib would wait for ever
+from bench.errors import reason_of
+from bench.image_files import what_is_missing
 
 
 @dataclass(frozen=True)
@@ -26,14 +23,16 @@ class Official:
         needed: the files that must be there, each with all its names, the official one first.
         archives: further files, relative to the data root, in which the same images may lie.
         open: reads the training (true) or the test images from a data root, without opening the other's files.
-        fetch: downloads all files into a data root.
+        fetch: downloads all files, where the options say and allow it.
+        sizes: number of training and of test images.
     """
 
     folder: str
     needed: tuple[tuple[str, ...], ...]
     archives: tuple[str, ...]
     open: Callable[[Path, bool], Split]
-    fetch: Callable[[Path], None]
+    fetch: Callable[[DataOptions], None]
+    sizes: tuple[int, int]
 
     def files(self, root: Path) -> tuple[Path, ...]:
         """Return every path at which the images may lie, whether or not it exists."""
@@ -55,21 +54,27 @@ def open_dataset(spec: Spec, official: Official, options: DataOptions) -> Datase
     if official.missing(root):
         copy = read_array_layout(root, spec)
         if copy is not None:
-            return replace(copy, files=(*copy.files, *official.files(root)))
+            return replace(copy, files=(*copy.files, *official.files(root)), notes=_lacking(copy.train, official))
         _fetch(spec, official, options)
 
     files = (*official.files(root), *array_layout_files(root, spec.name))
-    return Dataset(spec, train=official.open(root, True), test=lambda: official.open(root, False), files=files)
+    train = official.open(root, True)
+    notes = _lacking(train, official)
+    return Dataset(spec, train, lambda: official.open(root, False), files=files, official=not notes, notes=notes)
+
+
+def _lacking(train: Split, official: Official) -> tuple[str, ...]:
+    """Say how many training images are missing; those of the test split stay closed here."""
+    return what_is_missing("the data set", ("training images", len(train), official.sizes[0]))
 
 
 def _fetch(spec: Spec, official: Official, options: DataOptions) -> None:
     if not options.download:
         raise NotThere(_not_there(spec, official, options.root, "and downloads are off"))
     try:
-        with _short_patience():
-            official.fetch(options.root)
-    except (OSError, RuntimeError, HTTPException) as error:
-        raise NotThere(_not_there(spec, official, options.root, "and cannot be downloaded")) from error
+        official.fetch(options)
+    except OSError as error:
+        raise NotThere(_not_there(spec, official, options.root, f"and cannot be downloaded ({reason_of(error)})")) from error
 
 
 def _not_there(spec: Spec, official: Official, root: Path, why: str) -> str:
@@ -81,13 +86,3 @@ def _not_there(spec: Spec, official: Official, root: Path, why: str) -> str:
         f"data set '{spec.name}' {found} {root} {why}: put its official files ({needed}) into "
         f"{root / official.folder}, or its arrays ({arrays}) into {root / spec.name}, or point --data-root at them"
     )
-
-
-@contextmanager
-def _short_patience() -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_PATIENCE)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

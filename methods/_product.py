@@ -23,7 +23,6 @@ from bench import (
 )
 from bench.errors import did_you_mean
 from bench.fields import Hyperparameter, hyperparameters
-from bench.form import NOISE
 from bench.nn.spaces import SPACES, needs_of_space
 from bench.registry import claim_fields
 from bench.selection import is_deterministic
@@ -139,11 +138,11 @@ class Product(Method):
     def parts(self) -> dict[str, str]:
         """Return the names of form, objective and selection."""
         named = {"form": self.form.name, "objective": self.objective.name if self.objective else NONE}
-        return named if self.form.init == NOISE else {**named, "selection": self.form.init}
+        return named if self.form.selection() is None else {**named, "selection": self.form.init}
 
     def unkeyed_fields(self) -> frozenset[str]:
-        """Return those of the form and the objective."""
-        return self.form.unkeyed | (self.objective.unkeyed if self.objective else frozenset())
+        """Return those of the parts."""
+        return self.form.unkeyed() | self.student.unkeyed() | (self.objective.unkeyed if self.objective else frozenset())
 
     def same_for_every_seed(self) -> bool:
         """Tell whether selection and objective promise it, and every seed looks through the same features."""
@@ -171,6 +170,8 @@ class Product(Method):
         planned = form.plan(replace(context, optimised=self.objective is not None))
         if isinstance(planned, Refusal):
             return planned
+        if self.objective and self.objective.by_class and (sentence := _without_an_image(planned, spec, self.objective.name)):
+            return Refusal(sentence)
         settled, images = replace(self, form=planned.form, student=student), planned.images
         needs = (*needs_of_space(student.space, spec), *planned.form.selection_needs(context.seed), *planned.needs)
         steps, flops = 0, None
@@ -193,7 +194,7 @@ class Product(Method):
 
     def _problem(self, spec: Spec, student: Student) -> str | None:
         if self.objective is None:
-            return f"without an objective {NOISE} stays {NOISE}; choose init=real" if self.form.init == NOISE else None
+            return "without an objective noise stays noise; choose init=real" if self.form.selection() is None else None
         return self.objective.refuses(spec, student)
 
     def distill(self, task: Task) -> DistilledSet:
@@ -210,6 +211,23 @@ class Product(Method):
         return DistilledSet(task.spec, stored, recipe, space=self.student.space, network=self.student.network)
 
 
+def _images_of_each(planned: FormPlan, spec: Spec) -> list[int]:
+    """Return how many images of every class a form starts with."""
+    slots = planned.form.slots(planned.form.empty(spec, planned), planned)
+    return slots.bincount(minlength=spec.classes).tolist()  # type: ignore[no-any-return]
+
+
+def _without_an_image(planned: FormPlan, spec: Spec, objective: str) -> str:
+    """Return a sentence if some class has no image that could be compared with its real ones."""
+    missing = _images_of_each(planned, spec).count(0)
+    if not missing:
+        return ""
+    return (
+        f"objective={objective} compares images class by class, and form={planned.form.name} has none of {missing} of {spec.classes} "
+        f"classes at this budget; use form=lowres or a larger budget"
+    )
+
+
 def _repeated(planned: FormPlan, context: PlanContext) -> tuple[str, ...]:
     """Return a note where a form starts from more real images of a class than there are, so that some are taken again.
 
@@ -217,8 +235,7 @@ def _repeated(planned: FormPlan, context: PlanContext) -> tuple[str, ...]:
     """
     if planned.form.selection() is None or not context.class_counts:
         return ()
-    slots = planned.form.slots(planned.form.empty(context.spec, planned), planned)
-    wanted = slots.bincount(minlength=context.spec.classes).tolist()
+    wanted = _images_of_each(planned, context.spec)
     short = [label for label, have in enumerate(context.class_counts) if wanted[label] > have]
     if not short:
         return ()

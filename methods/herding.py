@@ -9,7 +9,8 @@ distillation seed, so that a deterministic choice has a spread. The dataset
 distillation papers take features of a network trained to convergence; ours is trained for a few hundred steps. Below one image per
 class, images are chosen at full size and then made smaller.
 
-Stored: the pixels; class ids for ``form=subset`` (one number an image), no labels otherwise.
+Stored: the pixels; class ids for ``form=subset`` (one number an image), no labels otherwise; a row of
+probabilities for each image (each patch of a mosaic) with ``labels=teacher``.
 """
 
 from __future__ import annotations

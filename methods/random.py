@@ -10,9 +10,11 @@ forms that spend a budget differently, so that no method looks good merely becau
 * ``mosaic``: one poster of shrunk images, one per class, cut into PoDD's overlapping patches.
 
 random = a form (``forms/``) filled by the selection ``random`` (``selections/random.py``), without an objective. Images
-are stored as plain RGB and seen by the student through the pixel space, as real images are.
+are stored as plain RGB and seen by the student through the pixel space, as real images are. ``labels=teacher`` gives them the soft
+labels of the network through whose features the coresets look, since soft labels lift random images as well.
 
-Stored: the pixels; class ids for ``subset`` (one number an image), no labels otherwise.
+Stored: the pixels; class ids for ``subset`` (one number an image), no labels otherwise; a row of
+probabilities for each image (each patch of a mosaic) with ``labels=teacher``.
 """
 
 from __future__ import annotations

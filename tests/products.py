@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import Budget, BudgetRequest, Dataset, Method, Need, PlanContext, Refusal, Resolution, Spec, Task
+from bench.brackets import Request
 from bench.contract.trials import plan_request
 from bench.nn.spaces import fit_space
-from bench.sweep.planning.requests import MethodRequest
 
 
 def no_prerequisites(need: Need) -> Path:
@@ -32,7 +32,7 @@ def plan(
 ) -> Resolution | Refusal:
     """Plan a method with some fields set, without its recipes unless they are asked for."""
     context = PlanContext(spec, granted(budget, spec), seed, find=find)
-    return plan_request(MethodRequest(name, "", fields or {}), context, recipes)
+    return plan_request(Request(name, "", fields or {}), context, recipes)
 
 
 def planned(name: str, spec: Spec, budget: str, fields: dict[str, Any] | None = None, **options: Any) -> Resolution:

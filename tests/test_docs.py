@@ -14,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_files import write_jpeg
 from registries import restored_registries
 
 from bench import DATASETS, METHODS, DataOptions, load_dataset, registry
 from bench.cli.arguments import COMMANDS, parser_for
 from bench.cli.scaffold import rendered
+from bench.contract.combinations import as_table, combinations
 from bench.contract.datasets import DATASET_CHECKS
 from bench.contract.examine import examine
 from bench.contract.methods import TRIAL_CHECKS
@@ -148,6 +150,11 @@ def examples(text: str) -> list[list[str]]:
     return [w[w.index(next(x for x in w if x.endswith("run_bench.py"))) + 1 :] for w in words if any(x.endswith("run_bench.py") for x in w)]
 
 
+def is_about_released_files(arguments: list[str]) -> bool:
+    """Tell whether an example needs files of other people, which tests/foreign runs."""
+    return arguments[:1] in (["inspect"], ["import"]) or any(word.startswith("imported[") for word in arguments)
+
+
 def is_run(arguments: list[str]) -> bool:
     return not arguments or arguments[0].startswith("-") or arguments[0] == "run"
 
@@ -158,7 +165,9 @@ def test_the_examples_of_the_readme_run(tmp_path: Path) -> None:
     found = examples(README)
     assert len(found) >= 10
     for arguments in found:
-        if "--datasets" in arguments:  # needs files that are not here; planned and refused alike in its own test below
+        if "--datasets" in arguments or is_about_released_files(
+            arguments
+        ):  # needs files that are not here; planned and refused alike in its own test below
             continue
         if is_run(arguments):
             run([*arguments, *QUICK], tmp_path)
@@ -173,14 +182,14 @@ def test_the_examples_of_the_readme_run(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_example_on_real_images_can_be_planned(tmp_path: Path, data_root: Path) -> None:
-    (arguments,) = [arguments for arguments in examples(README) if "--datasets" in arguments]
+    (arguments,) = [each for each in examples(README) if "--datasets" in each and not is_about_released_files(each)]
     arguments[arguments.index("--data-root") + 1] = str(data_root)
     assert "estimate" in run([*arguments, "--methods", "rat_bptt", "--dry-run"], tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_its_files_the_example_on_real_images_is_one_sentence(tmp_path: Path) -> None:
-    (arguments,) = [arguments for arguments in examples(README) if "--datasets" in arguments]
+    (arguments,) = [each for each in examples(README) if "--datasets" in each and not is_about_released_files(each)]
     arguments[arguments.index("--data-root") + 1] = str(tmp_path)
     command = [sys.executable, str(ROOT / "run_bench.py"), *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
@@ -333,3 +342,32 @@ def test_a_bare_checkout_runs_from_any_folder(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for name in (*METHODS, *DATASETS):
         assert mentions(name, done.stdout)
+
+
+def test_the_table_of_forms_by_objectives_is_what_planning_says(tmp_path: Path) -> None:
+    """``python run_bench.py list --combinations`` prints the table that belongs between the two comments."""
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    table = page.split("<!-- combinations -->\n")[1].split("\n<!-- end of combinations -->")[0]
+    found = combinations(load_dataset("digits"), tmp_path)
+    assert table == as_table(found)
+    assert all(len(reason.split()) > 5 for one in found for reason in one.refusals.values())
+
+
+def test_every_method_has_a_paragraph() -> None:
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert [name for name in METHODS if not re.search(rf"^\*\*[^*]*`{name}`[^*]*\*\*", page, re.MULTILINE)] == []
+
+
+def test_the_data_set_with_parameters_of_the_page_keeps_the_contract(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "add-a-dataset.md").read_text(encoding="utf-8")
+    (tmp_path / "leaves.py").write_text(blocks(page, "python")[1], encoding="utf-8")
+    for number in range(80):
+        part, kind = ("train", "test")[number % 4 == 0], ("maple", "oak")[number % 2]
+        write_jpeg(tmp_path / "data" / "leaves" / part / kind / f"{number}.jpg", number, (40, 30))
+        write_jpeg(tmp_path / "data" / "leaves" / "test" / kind / f"more{number}.jpg", 500 + number, (40, 30))
+    options = DataOptions(tmp_path / "data", download=False)
+    with restored_registries():
+        found = list(examine(str(tmp_path / "leaves.py"), options, tmp_path, lambda s, c: None))
+        large = load_dataset("leaves[size=48]", options=options)
+    assert {finding.status for finding in found} == {"ok"}
+    assert (large.spec.name, large.spec.shape) == ("leaves[size=48]", (3, 48, 48))

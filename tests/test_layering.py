@@ -65,7 +65,7 @@ def layer(module: str) -> str:
     if module.startswith(TOP):
         return "top"
     part = module.split(".")[1] if "." in module else ""
-    return part if part in ("nn", "decoders", "judge", "sweep", "contract", "report") else "nouns"
+    return part if part in ("nn", "decoders", "judge", "foreign", "sweep", "contract", "report") else "nouns"
 
 
 BELOW = {
@@ -73,10 +73,11 @@ BELOW = {
     "nn": {"nouns", "nn"},
     "decoders": {"nouns", "decoders"},
     "judge": {"nouns", "nn", "judge"},
+    "foreign": {"nouns", "nn", "decoders", "foreign"},
     "sweep": {"nouns", "nn", "judge", "sweep"},
     "contract": {"nouns", "nn", "judge", "sweep", "contract"},
     "report": {"report"},
-    "top": {"nouns", "nn", "judge", "sweep", "contract", "report", "top"},
+    "top": {"nouns", "nn", "judge", "sweep", "foreign", "contract", "report", "top"},
 }
 REPORT_READS = {"bench.record", "bench.errors", "bench.keys", "bench.budget", "bench.files"}
 

@@ -387,3 +387,30 @@ def test_the_files_of_the_data_set_are_closed_to_a_builder(toy, store, ledger, t
 def test_a_builder_that_writes_nothing_is_told_so(toy, store):
     with pytest.raises(RuntimeError, match="prerequisite 'toy_nothing' wrote no file"):
         ensure(Need("toy_nothing"), toy.toy_dataset(), store, CPU)
+
+
+def test_what_was_built_before_its_builder_wrote_a_file_is_built_again(toy, store, ledger, monkeypatch):
+    before = ensure(steps(ledger, steps=1), toy.toy_dataset(), store, CPU)
+    kept = contents(before.path)
+    monkeypatch.setattr(toy.ToySteps, "writes", ("more.txt",))
+    find = opener((steps(ledger, steps=1),), PrerequisiteStore(store.folder), toy.toy_dataset().fingerprint())
+    with pytest.raises(BenchError, match="is missing or damaged in .*; run the command again to build it"):
+        find(steps(ledger, steps=1))
+    plain = toy.ToySteps.build
+
+    def build_more(self: Any, workshop: Any) -> None:
+        plain(self, workshop)
+        (workshop.folder / "more.txt").write_text("more")
+
+    monkeypatch.setattr(toy.ToySteps, "build", build_more)
+    again = ensure(steps(ledger, steps=1), toy.toy_dataset(), store, CPU)
+    assert (again.fresh, again.key) == (True, before.key)
+    assert contents(again.path)["steps/0.txt"] == kept["steps/0.txt"]
+    assert "more.txt is not among its files: it was built before there was such a file" in store.warnings[0]
+    assert not ensure(steps(ledger, steps=1), toy.toy_dataset(), PrerequisiteStore(store.folder), CPU).fresh
+
+
+def test_a_builder_that_does_not_write_what_it_says_is_an_error(toy, store, ledger, monkeypatch):
+    monkeypatch.setattr(toy.ToySteps, "writes", ("more.txt",))
+    with pytest.raises(RuntimeError, match="prerequisite 'toy_steps' did not write more.txt, which it says it writes"):
+        ensure(steps(ledger), toy.toy_dataset(), store, CPU)

@@ -10,18 +10,25 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import BenchError, did_you_mean
+from ..judge.protocol import PROTOCOLS
 from ..paths import read_path
 from ..sweep import readers
 from ..sweep.readers import READERS
+from .released_sets import add_release_flags
 
 COMMANDS = {
     "run": "plan, run and report a sweep (the default: the word may be left out)",
     "list": "methods and their parts, data sets and protocols, and which of them can be used here",
+    "prepare": "download data sets, decode them once, and fit their pixel spaces, so that runs find all of it",
     "show": "everything about one cell: configuration, lineage, scores, log, command to run it again",
     "report": "render the tables and plots from the records once more",
     "new": "write a file to start from: new method|objective|form|dataset NAME",
+    "inspect": "say what distilled sets of somebody else are, with evidence: inspect FILES; --probe trains on what they may be",
+    "import": "make a set of this suite of files of somebody else: import FILES --dataset NAME --name NAME",
     "check": "run the contract over a plugin file: check FILE says what a method, a part or a data set does not keep",
 }
+
+_DATA_ROOT = "folder of the data sets (default: $DDBENCH_DATA or a cache folder)"
 
 _EXIT_CODES = """exit codes:
   0  every cell is ok or refused     1  the suite itself failed     2  the input is wrong
@@ -134,9 +141,7 @@ def _run_parser() -> Parser:
         help="a YAML file with any of these flags, such as the run.yaml of an earlier run; flags win",
     )
     _add_plugin(where)  # type: ignore[arg-type]
-    where.add_argument(
-        "--data-root", metavar="DIR", type=_reader("data-root"), help="folder of the data sets (default: $DDBENCH_DATA or a cache folder)"
-    )
+    where.add_argument("--data-root", metavar="DIR", type=_reader("data-root"), help=_DATA_ROOT)
     where.add_argument("--offline", action="store_true", default=None, help="never download a data set")
     return parser
 
@@ -149,11 +154,16 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
         type=_reader("methods"),
         help='methods, with hyper-parameters and grids in brackets: "name[field=value,other=[10,20]],name"',
     )
-    add("--datasets", metavar="LIST", type=_reader("datasets"), help="data sets, e.g. digits,cifar10")
+    add(
+        "--datasets",
+        metavar="LIST",
+        type=_reader("datasets"),
+        help='data sets, with parameters in brackets if they take some: "digits,cub200[size=64]"',
+    )
     add("--budgets", metavar="LIST", type=_reader("budgets"), help="images per class (0.3,1,10) or pixels per data set (9180px)")
     add("--seeds", metavar="N", type=_reader("seeds"), help="number of distillation seeds; '3,' is the seed 3 alone, '0,2' a list")
     add("--students", metavar="N", type=_reader("students"), help="fresh students that judge each set")
-    add("--protocol", metavar="NAME", type=_reader("protocol"), help="how sets are judged, e.g. native-v1 or common-v1")
+    add("--protocol", metavar="NAME", type=_reader("protocol"), help=f"how sets are judged: {', '.join(PROTOCOLS)}")
     add("--split", metavar="S", type=_reader("split"), help="dev (val is kept out of the training images) or paper (all of them are used)")
     add("--network", metavar="NAME", type=_reader("network"), help="student network of every row, references included, e.g. convnet-d3-w32")
     add(
@@ -171,6 +181,29 @@ def _list_parser() -> Parser:
     _add_plugin(parser)
     parser.add_argument("--data-root", metavar="DIR", type=_reader("data-root"), help="folder of the data sets")
     parser.add_argument("--offline", action="store_true", default=False, help="do not count what would have to be downloaded")
+    parser.add_argument(
+        "--combinations", action="store_true", default=False, help="instead, which form goes with which objective, and why not"
+    )
+    return parser
+
+
+def _prepare_parser() -> Parser:
+    parser = _new_parser("prepare", COMMANDS["prepare"])
+    parser.add_argument("datasets", metavar="DATASETS", nargs="+", help='data sets, e.g. cub200,svhn or "cub200[size=64]"')
+    parser.add_argument("--data-root", metavar="DIR", type=_reader("data-root"), help=_DATA_ROOT)
+    parser.add_argument("--offline", action="store_true", default=False, help="use what is there, and open no connection")
+    parser.add_argument(
+        "--split", metavar="S", type=_reader("split"), default="dev", help="split whose pixel spaces are fitted (default: dev)"
+    )
+    parser.add_argument(
+        "--spaces",
+        metavar="LIST",
+        type=lambda text: readers.texts(text, "--spaces"),
+        default=(),
+        help="pixel spaces to fit (default: that of the data set, or none for none)",
+    )
+    _add_out(parser)
+    _add_plugin(parser)
     return parser
 
 
@@ -211,11 +244,37 @@ def _check_parser() -> Parser:
     return parser
 
 
+def _inspect_parser() -> Parser:
+    parser = _new_parser("inspect", COMMANDS["inspect"])
+    add_release_flags(parser, required=False)
+    parser.add_argument("--probe", action="store_true", default=False, help="train on every plausible reading, about a minute each")
+    _add_surroundings(parser)
+    return parser
+
+
+def _import_parser() -> Parser:
+    parser = _new_parser("import", COMMANDS["import"])
+    add_release_flags(parser, required=True)
+    parser.add_argument("--name", metavar="NAME", required=True, help="what to call it: --methods imported[name=NAME] judges it")
+    parser.add_argument("--no-probe", action="store_true", default=False, help="leave out the trial that shows a wrong reading")
+    _add_surroundings(parser)
+    return parser
+
+
+def _add_surroundings(parser: argparse.ArgumentParser) -> None:
+    _add_out(parser)
+    _add_plugin(parser)
+    parser.add_argument("--data-root", metavar="DIR", type=_reader("data-root"), help="folder of the data sets")
+
+
 _PARSERS: dict[str, Callable[[], Parser]] = {
     "run": _run_parser,
     "list": _list_parser,
+    "prepare": _prepare_parser,
     "show": _show_parser,
     "report": _report_parser,
     "new": _new_parser_of_new,
+    "inspect": _inspect_parser,
+    "import": _import_parser,
     "check": _check_parser,
 }

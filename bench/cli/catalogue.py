@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
 from ..data import DataOptions, NotThere
+from ..dataset_family import is_family, required
+from ..decoded import DecodedStore
 from ..errors import BenchError
-from ..judge.protocol import PROTOCOLS
+from ..judge.protocol import DESCRIPTIONS, PROTOCOLS
 from ..loading import array_datasets, find_dataset, load_dataset
 from ..registry import DATASETS, FORMS, METHODS, OBJECTIVES, PREREQUISITES, SELECTIONS, UNAVAILABLE, Registry
+from ..sweep.readers import DEFAULTS, read_config
 
 
 def catalogue(options: DataOptions) -> str:
@@ -21,6 +26,16 @@ def catalogue(options: DataOptions) -> str:
     if UNAVAILABLE:
         parts.append(_table("not available", [(name, reason) for name, reason in sorted(UNAVAILABLE.items())], ("plugin", "reason")))
     return "\n\n".join(parts)
+
+
+def combinations_text() -> str:
+    """Return a table of forms by objectives, planned on the data set that a sweep takes by default, and every refusal."""
+    from ..contract.combinations import as_sentences, as_table, combinations
+
+    dataset = load_dataset(read_config(DEFAULTS)["datasets"][0])
+    with tempfile.TemporaryDirectory(prefix="ddbench-combinations-") as scratch:
+        found = combinations(dataset, Path(scratch))
+    return f"{as_table(found)}\n\n{as_sentences(found)}"
 
 
 def _methods() -> str:
@@ -42,10 +57,14 @@ def _datasets(options: DataOptions) -> str:
 
 def _dataset(name: str, options: DataOptions) -> tuple[str, str, str]:
     """Return whether a data set can be used here, what it is, and where it comes from."""
+    if name in DATASETS and is_family(entry := DATASETS[name]) and (needed := required(entry)):
+        return f"with {', '.join(needed)}", _sentence(entry), entry.reference
     try:
         load = find_dataset(name, options.root)
     except BenchError as error:
         return "not usable", str(error), ""
+    if getattr(load, "keep", False) and DecodedStore(options.root).find(name) is None:
+        return "once it is prepared", _sentence(load), load.reference  # looking closer would decode it
     try:
         found = load_dataset(name, "paper", DataOptions(options.root, download=False))
     except NotThere:
@@ -54,11 +73,11 @@ def _dataset(name: str, options: DataOptions) -> tuple[str, str, str]:
         return "not usable", str(error), load.reference
     spec = found.spec
     size = f"{spec.classes} classes, {len(found.train)} images of {spec.channels}x{spec.height}x{spec.width}"
-    return "available" if found.official else "available (plain array layout)", size, load.reference
+    return "available" if found.official else "available (unofficial)", size, load.reference
 
 
 def _protocols() -> str:
-    rows = [(name, f"{p.students} students", f"{p.recipe} recipe", p.hash) for name, p in sorted(PROTOCOLS.items())]
+    rows = [(name, f"{p.students} students", DESCRIPTIONS[name], p.hash) for name, p in sorted(PROTOCOLS.items())]
     return _table("protocols", rows, ("name", "judged by", "what it is", "hash"))
 
 

@@ -25,6 +25,7 @@ from ..sweep.store import Store
 from .arguments import COMMANDS, parser_for, program
 from .console import Console, warn
 from .output import patient_output
+from .released_sets import imported, inspected
 
 OK, SUITE_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -127,11 +128,28 @@ def _show(parsed: argparse.Namespace) -> int:
 def _list(parsed: argparse.Namespace) -> int:
     from ..data import DataOptions, default_data_root
     from ..plugin_trial import discover_tried
-    from .catalogue import catalogue
+    from .catalogue import catalogue, combinations_text
+
+    discover_tried(readers.plugin_paths(parsed.plugin, "--plugin") if parsed.plugin else ())
+    if parsed.combinations:
+        print(combinations_text())
+        return OK
+    root = Path(parsed.data_root) if parsed.data_root else default_data_root()
+    print(catalogue(DataOptions(root, download=not parsed.offline)))
+    return OK
+
+
+def _prepare(parsed: argparse.Namespace) -> int:
+    from ..data import DataOptions, default_data_root
+    from ..plugin_trial import discover_tried
+    from .preparing import prepare
 
     discover_tried(readers.plugin_paths(parsed.plugin, "--plugin") if parsed.plugin else ())
     root = Path(parsed.data_root) if parsed.data_root else default_data_root()
-    print(catalogue(DataOptions(root, download=not parsed.offline)))
+    options = DataOptions(root, download=not parsed.offline, large=True, tell=lambda sentence: print(sentence, flush=True))
+    names = readers.datasets(",".join(parsed.datasets), "DATASETS")
+    spaces = None if not parsed.spaces else () if parsed.spaces == ("none",) else parsed.spaces
+    prepare(names, options, _out_of(parsed), parsed.split, spaces)
     return OK
 
 
@@ -157,6 +175,18 @@ def _check(parsed: argparse.Namespace) -> int:
         tally.add(finding)
     print(tally.line())
     return tally.exit_code
+
+
+def _inspect(parsed: argparse.Namespace) -> int:
+    for line in inspected(parsed, _out_of(parsed)):
+        print(line, flush=True)
+    return OK
+
+
+def _import(parsed: argparse.Namespace) -> int:
+    for line in imported(parsed, _out_of(parsed), program()):
+        print(line, flush=True)
+    return OK
 
 
 def _given_flags(parsed: argparse.Namespace) -> dict[str, Any]:
@@ -193,8 +223,11 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
     "list": _list,
+    "prepare": _prepare,
     "show": _show,
     "report": _report,
     "new": _new,
+    "inspect": _inspect,
+    "import": _import,
     "check": _check,
 }

@@ -11,7 +11,7 @@ from ..files import read_end
 from ..judge.protocol import DEFAULT_NETWORK, OWN_NETWORK
 from ..record import Record, as_published, mean
 from ..sweep.store import Store
-from .earlier_runs import data_root_of, earlier_runs, where_plugin_was
+from .earlier_runs import asked_for, data_root_of, earlier_runs, where_plugin_was
 
 _LOG_LINES = 20
 _LOG_BYTES = 2**16  # of the end of a log, which a plugin that prints a lot can make longer than the memory
@@ -50,7 +50,7 @@ def command(record: Record, store: Store, program: str) -> str:
     words = []
     if cell.kind != "full_data":
         words += ["--methods", cell.label, "--budgets", str(cell.budget["requested"]), "--no-reference"]
-    words += ["--datasets", cell.dataset, "--seeds", f"{cell.seed},", "--students", str(cell.protocol.get("students", ""))]
+    words += ["--datasets", asked_for(cell.dataset, runs), "--seeds", f"{cell.seed},", "--students", str(cell.protocol.get("students", ""))]
     words += ["--protocol", str(cell.protocol.get("name", "")), "--split", cell.split, "--effort", shortest(cell.effort)]
     network = str(cell.protocol.get("network", ""))
     if network not in (OWN_NETWORK, DEFAULT_NETWORK):

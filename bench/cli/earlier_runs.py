@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..brackets import without_paths
 from ..errors import BenchError
 from ..sweep.store import Store
 from ..yaml_text import read_yaml_file
@@ -39,9 +40,15 @@ def data_root_of(dataset: str, runs: Sequence[Mapping[str, Any]]) -> str | None:
     """Return the folder from which a run took a data set, if it was given one that is still there."""
     for run in runs:
         root = run.get("data-root")
-        if dataset in _texts(run.get("datasets")):
+        if dataset in map(without_paths, _texts(run.get("datasets"))):
             return root if isinstance(root, str) and Path(root).is_dir() else None
     return None
+
+
+def asked_for(dataset: str, runs: Sequence[Mapping[str, Any]]) -> str:
+    """Return how a run asked for a data set, with the whole path of its folder if it is one."""
+    asked = (text for run in runs for text in _texts(run.get("datasets")))
+    return next((text for text in asked if without_paths(text) == dataset), dataset)
 
 
 def _texts(value: Any) -> list[str]:

@@ -7,10 +7,13 @@ from functools import cached_property
 from itertools import combinations
 from typing import Any
 
+from ..brackets import without_paths
 from ..data import DataOptions, Dataset, Spec
+from ..dataset_family import is_family, required
 from ..guard import ForbiddenAccess, guarded
-from ..loading import find_dataset, load_dataset
-from .checks import BrokenContract, Check, generators_left_alone, kept, require
+from ..loading import find_dataset, load_dataset, settled_name
+from ..registry import DATASETS
+from .checks import BrokenContract, Check, Inapplicable, generators_left_alone, kept, require
 
 #: The official sets themselves hold a few duplicates.
 _SHARED = 0.001
@@ -46,10 +49,13 @@ DATASET_CHECKS: list[Check[DatasetTrial]] = []
 
 @kept(DECLARATION_CHECKS, "it says what it is without opening a file")
 def _says_what_it_is(trial: DatasetTrial) -> None:
+    if trial.name in DATASETS and is_family(entry := DATASETS[trial.name]) and (needed := required(entry)):
+        raise Inapplicable(f"it needs {', '.join(needed)}, so nothing can be said of it without")
     spec, reference = getattr(trial.plugin, "spec", None), getattr(trial.plugin, "reference", None)
     if not isinstance(spec, Spec):
         raise BrokenContract("it has no spec; put @about(SPEC, reference=...) below its registration")
-    require(spec.name == trial.name, f"its spec is called '{spec.name}' and it is registered as '{trial.name}'; use one name")
+    name = without_paths(settled_name(trial.name, trial.options.root))
+    require(spec.name == name, f"its spec is called '{spec.name}' and it is registered as '{name}'; use one name")
     require(isinstance(reference, str) and bool(reference.strip()), "it has no reference; say in @about where the data come from")
     require(bool((trial.plugin.__doc__ or "").strip()), "its function has no docstring; say in a sentence what it shows")
     names = spec.class_names

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from ..brackets import Request
 from ..data import DataOptions, Dataset
 from ..errors import BenchError
 from ..loading import load_dataset
@@ -26,9 +27,9 @@ from ..registry import (
     discover,
     load_plugin_file,
 )
-from ..sweep.planning.requests import MethodRequest
 from ..sweep.readers import DEFAULTS, read_config
 from .checks import BrokenContract, Check, Inapplicable
+from .combinations import NOTHING
 from .datasets import DATASET_CHECKS, DECLARATION_CHECKS, DatasetTrial
 from .methods import METHOD_CHECKS, TRIAL_CHECKS, check_takes_or_refuses_some
 from .parts import CLASS_CHECKS, PREREQUISITE_CHECKS, SELECTION_CHECKS, PartTrial
@@ -36,8 +37,6 @@ from .trials import BUDGETS, LARGE_BUDGETS, request_for, trial_of
 
 _REGISTRIES = (METHODS, FORMS, OBJECTIVES, SELECTIONS, PREREQUISITES, PARAMETERIZATIONS, DATASETS)
 _TRACE_LINES = 12
-#: The objective of a method that optimises nothing.
-_NOTHING = "none"
 
 Status = Literal["ok", "refused", "FAILED"]
 
@@ -104,7 +103,7 @@ class Examiner:
             yield self._tried(request.label, some, request)
             yield from self._at_budgets(request, dataset)
 
-    def _requests(self) -> Iterator[MethodRequest]:
+    def _requests(self) -> Iterator[Request]:
         """Yield the methods to try: those of the file, their reference forms, and methods of others with a part of the file."""
         for name in self.registered.get(METHODS, ()):
             for fields in ({}, *METHODS[name].reference_forms):
@@ -123,10 +122,10 @@ class Examiner:
     def _hosts(self) -> tuple[list[str], list[str]]:
         """Return the products that optimise something and those that only select, a yardstick first; none of this file."""
         others = [name for name in METHODS if name not in self.registered.get(METHODS, ()) and _is_product(METHODS[name])]
-        selecting = [name for name in others if METHODS[name].candidates({})[0]["objective"] == _NOTHING]
+        selecting = [name for name in others if METHODS[name].candidates({})[0]["objective"] == NOTHING]
         return [name for name in others if name not in selecting], sorted(selecting, key=lambda name: not METHODS[name].reference_forms)
 
-    def _at_budgets(self, request: MethodRequest, dataset: Dataset) -> Iterator[Finding]:
+    def _at_budgets(self, request: Request, dataset: Dataset) -> Iterator[Finding]:
         taken = False
         for budget in (*BUDGETS, *LARGE_BUDGETS):
             if budget in LARGE_BUDGETS and taken:
@@ -138,7 +137,7 @@ class Examiner:
             sentence = f"it refuses every budget from {BUDGETS[0]} to {LARGE_BUDGETS[-1]}, so nothing could be checked; take at least one"
             yield Finding(request.label, "it takes some budget", "FAILED", sentence)
 
-    def _at(self, request: MethodRequest, budget: str, dataset: Dataset) -> Iterator[Finding]:
+    def _at(self, request: Request, budget: str, dataset: Dataset) -> Iterator[Finding]:
         """Run the checks at one budget; where no set is made there is nothing else to check."""
         subject = f"{request.label} at {budget}"
         folder = self.scratch / f"{len(list(self.scratch.iterdir()))}"

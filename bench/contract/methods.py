@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..brackets import Request
 from ..budget import BudgetRequest
 from ..data import Batch, Spec
 from ..errors import BenchError, RejectedSet
@@ -20,7 +21,6 @@ from ..prerequisite import Need
 from ..recipes import check_fields
 from ..registry import METHODS
 from ..seeding import stream
-from ..sweep.planning.requests import MethodRequest
 from .checks import BrokenContract, Check, check_fields_are_frozen_and_described, check_pickles, kept, require
 from .trials import Trial, check_is_a_sentence, plan_request, same_bytes
 
@@ -82,7 +82,7 @@ def _nothing_to_look_into(need: Need) -> Any:
     raise _Unplannable(need.name)
 
 
-def check_takes_or_refuses(request: MethodRequest, spec: Spec, pixels: int, find: Callable[[Need], Any] = _nothing_to_look_into) -> None:
+def check_takes_or_refuses(request: Request, spec: Spec, pixels: int, find: Callable[[Need], Any] = _nothing_to_look_into) -> None:
     """Plan a method without its recipes at any budget on any data set.
 
     Args:
@@ -103,7 +103,7 @@ def check_takes_or_refuses(request: MethodRequest, spec: Spec, pixels: int, find
         check_is_a_sentence(answer.reason)
 
 
-def check_takes_or_refuses_some(request: MethodRequest, count: int = 60) -> None:
+def check_takes_or_refuses_some(request: Request, count: int = 60) -> None:
     """Try sizes of images, numbers of classes and budgets that are drawn once and for all.
 
     Raises:

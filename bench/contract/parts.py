@@ -109,12 +109,12 @@ def _selection_fits(trial: PartTrial) -> None:
 
 @kept(SELECTION_CHECKS, "it changes nothing that it is given")
 def _selection_leaves_all_alone(trial: PartTrial) -> None:
-    data = trial.dataset.fingerprint()
+    data = trial.dataset.hash_content()
     for slots in _slots(trial).values():
         given = slots.clone()
         with generators_left_alone("it"):
             _select(trial, given)
-        require(torch.equal(given, slots) and trial.dataset.fingerprint() == data, "it changed labels or slots in place; work on copies")
+        require(torch.equal(given, slots) and trial.dataset.hash_content() == data, "it changed labels or slots in place; work on copies")
 
 
 @kept(SELECTION_CHECKS, "its generator, and no other, decides")
@@ -142,7 +142,7 @@ def _prerequisite_fields(trial: PartTrial) -> None:
 @kept(PREREQUISITE_CHECKS, "it builds the same files twice")
 def _prerequisite_builds(trial: PartTrial) -> None:
     """Also: it reaches for no file of the data set, changes no training data and draws from no global generator."""
-    data, need, built = trial.dataset.fingerprint(), Need(trial.name), []
+    data, need, built = trial.dataset.hash_content(), Need(trial.name), []
     if required := [each.name for each in fields(trial.part) if each.default is MISSING and each.default_factory is MISSING]:
         raise Inapplicable(f"it has no default for {', '.join(required)}, so it is built only where a method asks for it")
     for attempt in ("one", "two"):
@@ -151,7 +151,7 @@ def _prerequisite_builds(trial: PartTrial) -> None:
                 built.append(ensure(need, trial.dataset, PrerequisiteStore(trial.scratch / f"{trial.name} {attempt}")).path)
         except (RejectedSet, BenchError) as error:
             raise BrokenContract(str(error)) from error
-    require(trial.dataset.fingerprint() == data, "it changed the training data in place; work on copies")
+    require(trial.dataset.hash_content() == data, "it changed the training data in place; work on copies")
     one, other = ({file.relative_to(folder): file.read_bytes() for file in _files(folder)} for folder in built)
     require(one == other, "two builds give different files; draw from workshop.generator(...), and write neither times nor paths")
 

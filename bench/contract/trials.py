@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..brackets import Request
 from ..budget import BudgetRequest
 from ..data import Dataset
 from ..distilled import MANIFEST, TENSORS, DistilledSet
@@ -24,7 +25,6 @@ from ..prerequisite_store import PrerequisiteStore, ensure, opener
 from ..recipes import check_fields, resolve_recipe
 from ..registry import METHODS
 from ..sweep.planning.planner import checked_answer
-from ..sweep.planning.requests import MethodRequest
 from .checks import BrokenContract, global_generators, other_global_generators, require
 
 #: Where every plugin is tried, in images per class.
@@ -34,12 +34,12 @@ LARGE_BUDGETS = ("10", "50")
 _OUTER_STEPS = 2
 
 
-def request_for(name: str, fields: Mapping[str, Any]) -> MethodRequest:
+def request_for(name: str, fields: Mapping[str, Any]) -> Request:
     """Return a method with some fields set, as it would be typed."""
-    return MethodRequest(name, ",".join(f"{key}={value}" for key, value in fields.items()), dict(fields))
+    return Request(name, ",".join(f"{key}={value}" for key, value in fields.items()), dict(fields))
 
 
-def plan_request(request: MethodRequest, context: PlanContext, recipes: bool = True) -> Resolution | Refusal:
+def plan_request(request: Request, context: PlanContext, recipes: bool = True) -> Resolution | Refusal:
     """Plan a method with each of its candidate parts in turn, until one is not refused.
 
     Args:
@@ -112,7 +112,7 @@ class Trial:
         scratch: folder for the sets.
     """
 
-    request: MethodRequest
+    request: Request
     budget: str
     method: Method
     task: Task
@@ -156,10 +156,10 @@ class Trial:
                 folder, made = self.distill("watched")
             after = global_generators()
         touched = tuple(name for name in before if before[name] != after[name])
-        return WatchedRun(folder, made, tuple(violations), touched, self.data_hash != self.dataset.fingerprint())
+        return WatchedRun(folder, made, tuple(violations), touched, self.data_hash != self.dataset.hash_content())
 
 
-def trial_of(request: MethodRequest, budget: str, dataset: Dataset, scratch: Path, seed: int = 0) -> Trial | Refusal:
+def trial_of(request: Request, budget: str, dataset: Dataset, scratch: Path, seed: int = 0) -> Trial | Refusal:
     """Do what a sweep does before it distils; to refuse is within the contract, if the table can show why.
 
     Args:
@@ -173,7 +173,7 @@ def trial_of(request: MethodRequest, budget: str, dataset: Dataset, scratch: Pat
         BrokenContract: the refusal is no sentence.
     """
     spec, store, looked_into = dataset.spec, PrerequisiteStore(scratch / "prerequisites"), []
-    data_hash = dataset.fingerprint()
+    data_hash = dataset.hash_content()
 
     def find(need: Need) -> Path:
         looked_into.append(need)

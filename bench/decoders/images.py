@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from ..data import Batch, Spec
 from ..errors import BenchError
-from ..parameterization import Parameterization, Role
+from ..parameterization import LabelKind, Parameterization, Role
 from ..registry import PARAMETERIZATIONS
 
-LabelForm = Literal["order", "ids", "soft"]
+LabelForm = Literal["order", "ids", "soft", "probabilities", "centred"]
+#: Labels that are stored as a row of C numbers per image, and what these are.
+_ROWS: dict[str, LabelKind] = {"soft": "weights", "probabilities": "probabilities", "centred": "centred"}
 
 
 @PARAMETERIZATIONS.register("images")
@@ -23,12 +25,14 @@ class Images(Parameterization):
     """n images of one size, upsampled bilinearly to the data set's size when they are used.
 
     Labels are implied by the ``order`` of the images (every class has the same number, class after class: nothing is
-    stored), stored as one class ``ids`` number per image, or stored as a ``soft`` row of C numbers per image, used as
-    they are (RaT-BPTT's learned labels: their sum is the weight of the image).
+    stored), stored as one class ``ids`` number per image, or stored as a row of C numbers per image, used as they are:
+    ``soft`` ones, which an optimizer may move (RaT-BPTT's learned labels: their sum is the weight of the image),
+    ``probabilities``, which stay as they were written, or ``centred`` ones, which sum to zero and are targets of the squared
+    error (FRePo, RFAD).
 
     Tensors:
         images: (n, c, h', w') float32, role image.
-        labels: (n,) int64 or (n, C) float32, role label; absent for ``order``.
+        labels: (n,) int64 for ``ids``, (n, C) float32 for ``soft`` and ``centred``, role label; absent for ``order``.
 
     Example:
         >>> import torch
@@ -60,9 +64,9 @@ class Images(Parameterization):
         self.images = nn.Parameter(torch.zeros(count, spec.channels, *self.size))
         if labels == "ids":
             self.register_buffer("labels", torch.zeros(count, dtype=torch.int64))
-        elif labels == "soft":
-            self.labels = nn.Parameter(torch.zeros(count, spec.classes))
-            self.label_kind = "weights"
+        elif labels in _ROWS:
+            self.labels = nn.Parameter(torch.zeros(count, spec.classes), requires_grad=labels != "probabilities")
+            self.label_kind = _ROWS[labels]
 
     def config(self) -> dict[str, Any]:
         """Return count, size and form of the labels."""
@@ -81,7 +85,7 @@ class Images(Parameterization):
         labels: dict[str, dict[str, tuple[int, ...]]] = {
             "order": {},
             "ids": {"labels": (config["count"],)},
-            "soft": {"labels": (config["count"], spec.classes)},
+            **dict.fromkeys(_ROWS, {"labels": (config["count"], spec.classes)}),
         }
         return {"images": (config["count"], spec.channels, height, width), **labels[config["labels"]]}
 
@@ -90,10 +94,10 @@ class Images(Parameterization):
         return len(self.images)
 
     def class_ids(self) -> Tensor:
-        """Return the (n,) class of every image; the largest target for soft labels."""
+        """Return the (n,) class of every image; the largest target where it has a row of them."""
         if self.label_form == "ids":
             return self.get_buffer("labels")
-        if self.label_form == "soft":
+        if self.label_form in _ROWS:
             return self.get_parameter("labels").argmax(1)
         return torch.arange(self.spec.classes, device=self.images.device).repeat_interleave(len(self) // self.spec.classes)
 
@@ -102,7 +106,7 @@ class Images(Parameterization):
         images: Tensor = self.images if index is None else self.images[index]
         if self.size != (self.spec.height, self.spec.width):
             images = F.interpolate(images, (self.spec.height, self.spec.width), mode="bilinear", align_corners=False)
-        if self.label_form == "soft":
+        if self.label_form in _ROWS:
             labels: Tensor = self.get_parameter("labels")
         else:
             labels = F.one_hot(self.class_ids(), self.spec.classes).to(images.dtype)
@@ -130,10 +134,22 @@ class Images(Parameterization):
         self.images.copy_(images)
         if self.label_form == "ids":
             self.get_buffer("labels").copy_(labels)
-        elif self.label_form == "soft":
-            self.get_parameter("labels").copy_(F.one_hot(labels, self.spec.classes))
+        elif self.label_form in _ROWS:
+            rows = F.one_hot(labels, self.spec.classes).float()
+            self.get_parameter("labels").copy_(rows - 1 / self.spec.classes if self.label_form == "centred" else rows)
         elif not torch.equal(labels.to(self.images.device), self.class_ids()):
             raise ValueError(f"labels by order need {len(self) // self.spec.classes} images of every class")
+
+    @torch.no_grad()
+    def write_labels(self, labels: Tensor) -> None:
+        """Store a (n, C) row of labels for every image.
+
+        Raises:
+            NotImplementedError: labels go by order, or are class numbers.
+        """
+        if self.label_form not in _ROWS:
+            super().write_labels(labels)
+        self.get_parameter("labels").copy_(labels)
 
 
 def lowres_size(pixels_per_image: int, height: int, width: int) -> tuple[int, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
@@ -16,14 +17,16 @@ from ..parameterization import Parameterization, Role
 from ..registry import PARAMETERIZATIONS
 from .poster_layout import PosterLayout, pieces, starts
 
-PatchLabels = Literal["fixed", "proportional", "learned"]
+PatchLabels = Literal["fixed", "proportional", "learned", "probabilities"]
+Crops = Literal["bounded", "toroidal"]
 
 
 @PARAMETERIZATIONS.register("poster")
 class Poster(Parameterization):
     """A poster of H x W pixels whose n_x x n_y patches, each the size of an image, are the training images.
 
-    Pixels are shared by the patches that overlap there, and are stored once. Labels of patches:
+    Pixels are shared by the patches that overlap there, and are stored once. On a toroidal layout a patch that reaches an
+    edge goes on at the opposite one, and so do its labels. Labels of patches:
 
     * ``fixed``: softmax over the numbers of pixels a patch has in each class area, as in the authors' code; with
       hundreds of pixels as logits this is one-hot except for exact ties.
@@ -31,17 +34,27 @@ class Poster(Parameterization):
     * ``learned`` (PoDDL): an array (C, h_l, w_l) of non-negative numbers, one-hot at first, of which every patch reads
       the crop under it and normalises it. The array has the class grid's shape times ``label_cells`` per class and
       side, so that every class owns a cell (the authors' floor-and-strict-less rule leaves 10 to 20 classes without).
+    * ``probabilities``: a stored row of C numbers for every patch, used as they are; proportional ones at first, and no
+      optimizer moves them.
 
     Tensors:
         poster: (c, H, W) float32, role image.
-        label_array: (C, h_l, w_l) float32, role label; only for ``learned``.
+        label_array: float32, role label; (C, h_l, w_l) for ``learned``, (n, C) for ``probabilities``.
     """
 
     name: ClassVar[str] = "poster"
     version: ClassVar[int] = 2
     roles: ClassVar[Mapping[str, Role]] = {"poster": "image", "label_array": "label"}
 
-    def __init__(self, spec: Spec, layout: PosterLayout, order: Sequence[int], labels: PatchLabels = "fixed", label_cells: int = 1) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        layout: PosterLayout,
+        order: Sequence[int],
+        labels: PatchLabels = "fixed",
+        label_cells: int = 1,
+        label_grid: tuple[int, int] | None = None,
+    ) -> None:
         """Make an empty poster.
 
         Args:
@@ -50,6 +63,8 @@ class Poster(Parameterization):
             order: class of every area, row after row: a permutation of range(C).
             labels: kind of patch labels.
             label_cells: cells per class and side of the learned label array (the root of the authors' comp_ipc).
+            label_grid: (columns, rows) of a learned label array by another rule, such as the authors'; by default the class
+                grid times ``label_cells``.
 
         Raises:
             BenchError: an unknown kind of labels, or ``order`` is not a permutation.
@@ -65,14 +80,19 @@ class Poster(Parameterization):
                 f"a class grid of {columns}x{rows} with {label_cells} cells a side does not give each of {spec.classes} classes one"
             )
         self.spec, self.layout, self.label_form = spec, layout, labels
-        self.order, self.label_cells = tuple(int(c) for c in order), label_cells
+        self.order, self.label_cells, self.label_grid = tuple(int(c) for c in order), label_cells, label_grid
+        if label_grid is not None and min(label_grid) < 1:
+            raise BenchError(f"a label array of {label_grid[0]}x{label_grid[1]} cells holds no label; give it at least one")
         self.poster = nn.Parameter(torch.zeros(spec.channels, *layout.size))
         self.label_array: nn.Parameter | None = None
         if labels == "learned":
             self.label_array = nn.Parameter(self._initial_label_array())
+        elif labels == "probabilities":
+            self.label_array = nn.Parameter(_normalised(self.area_counts()), requires_grad=False)
 
     def config(self) -> dict[str, Any]:
-        """Return sizes, grids, class order and kind of labels."""
+        """Return sizes, grids, class order and kind of labels, and what differs from PoDD: wrapping patches, a grid of labels."""
+        grid = {} if self.label_grid is None else {"label_grid": list(self.label_grid)}
         return {
             "size": list(self.layout.size),
             "patch_grid": list(self.layout.patch_grid),
@@ -80,22 +100,36 @@ class Poster(Parameterization):
             "order": list(self.order),
             "labels": self.label_form,
             "label_cells": self.label_cells,
+            **({"crops": "toroidal"} if self.layout.toroidal else {}),
+            **grid,
         }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], spec: Spec) -> Poster:
-        """Rebuild from ``config()``."""
+        """Rebuild from ``config()``.
+
+        Raises:
+            BenchError: it asks for something that does not exist.
+        """
+        if (crops := config.get("crops", "bounded")) not in get_args(Crops):
+            raise BenchError(f"crops '{crops}' do not exist; posters take {', '.join(get_args(Crops))}")
         size, patch_grid, class_grid = (tuple(int(v) for v in config[key]) for key in ("size", "patch_grid", "class_grid"))
-        layout = PosterLayout(size, (spec.height, spec.width), patch_grid, class_grid)  # type: ignore[arg-type]
-        return cls(spec, layout, config["order"], config["labels"], int(config["label_cells"]))
+        layout = PosterLayout(size, (spec.height, spec.width), patch_grid, class_grid, crops == "toroidal")  # type: ignore[arg-type]
+        columns_rows = config.get("label_grid")
+        grid = None if columns_rows is None else (int(columns_rows[0]), int(columns_rows[1]))
+        return cls(spec, layout, config["order"], config["labels"], int(config["label_cells"]), grid)
 
     @classmethod
     def shapes(cls, config: Mapping[str, Any], spec: Spec) -> dict[str, tuple[int, ...]]:
         """Return the shape of every tensor of a config."""
         height, width = config["size"]
-        columns, rows = (cells * config["label_cells"] for cells in config["class_grid"])
-        labels = {"label_array": (spec.classes, rows, columns)} if config["labels"] == "learned" else {}
-        return {"poster": (spec.channels, height, width), **labels}
+        columns, rows = config.get("label_grid") or (cells * config["label_cells"] for cells in config["class_grid"])
+        patches = math.prod(int(count) for count in config["patch_grid"])
+        labels: dict[str, dict[str, tuple[int, ...]]] = {
+            "learned": {"label_array": (spec.classes, rows, columns)},
+            "probabilities": {"label_array": (patches, spec.classes)},
+        }
+        return {"poster": (spec.channels, height, width), **labels.get(config["labels"], {})}
 
     def __len__(self) -> int:
         """Number of patches."""
@@ -124,12 +158,23 @@ class Poster(Parameterization):
         areas = torch.stack([tiled_area(images[c], self.layout.images_per_area, self.layout.area) for c in self.order])
         self.poster.copy_(blend(areas, self.layout))
 
+    @torch.no_grad()
+    def write_labels(self, labels: Tensor) -> None:
+        """Store a (n, C) row of labels for every patch.
+
+        Raises:
+            NotImplementedError: patches are labelled by where they lie.
+        """
+        if self.label_form != "probabilities":
+            super().write_labels(labels)
+        self.get_parameter("label_array").copy_(labels)
+
     def canvas(self) -> Tensor:
         """Return the poster (c, H, W) in its own coordinates, for pictures."""
         return self.poster.detach()
 
     def patch_positions(self) -> list[tuple[int, int]]:
-        """Return (y, x) of every patch."""
+        """Return (y, x) of every patch, which goes on at the opposite edge where it reaches beyond one."""
         return self.layout.patches()
 
     def class_map(self) -> Tensor:
@@ -146,7 +191,10 @@ class Poster(Parameterization):
         counts = torch.zeros(len(self), self.spec.classes)
         patches = torch.tensor(self.layout.patches())
         for cell, corner in enumerate(self.layout.areas()):
-            rows, columns = (_shared(patches[:, side], self.layout.patch[side], corner[side], self.layout.area[side]) for side in (0, 1))
+            rows, columns = (
+                _shared(patches[:, side], self.layout.patch[side], corner[side], self.layout.area[side], self.layout.size[side])
+                for side in (0, 1)
+            )
             counts[:, self.order[cell]] = (rows * columns).float()
         return counts
 
@@ -159,12 +207,14 @@ class Poster(Parameterization):
     @cached_property
     def _patch_pixels(self) -> Tensor:
         """Return the (n, p_h*p_w) flat positions of every patch's pixels on the poster."""
-        return _flat_windows(self.layout.patches(), self.layout.patch, self.layout.size[1])
+        return _flat_windows(self.layout.patches(), self.layout.patch, self.layout.size)
 
     def _labels(self, index: Tensor | None) -> Tensor:
         if self.label_array is None:
             labels = self._fixed_labels.to(self.poster)
             return labels if index is None else labels[index]
+        if self.label_form == "probabilities":
+            return self.label_array if index is None else self.label_array[index]
         cells = self._here("_label_cells_of_patches")
         mass = self.label_array.flatten(1)[:, cells if index is None else cells[index]].sum(2).t()  # (n, C)
         return _normalised(mass)
@@ -177,38 +227,65 @@ class Poster(Parameterization):
 
     def _label_grid(self) -> tuple[int, int]:
         """Return (h_l, w_l) of the learned label array."""
+        if self.label_grid is not None:
+            return self.label_grid[1], self.label_grid[0]
         return self.layout.class_grid[1] * self.label_cells, self.layout.class_grid[0] * self.label_cells
 
     def _initial_label_array(self) -> Tensor:
         """Put one-hot labels into the cells of each class's rectangle of the class grid."""
         rows, columns = self._label_grid()
-        cell_row = torch.arange(rows).view(-1, 1) // self.label_cells
-        cell_column = torch.arange(columns).view(1, -1) // self.label_cells
+        cell_row = torch.arange(rows).view(-1, 1) * self.layout.class_grid[1] // rows
+        cell_column = torch.arange(columns).view(1, -1) * self.layout.class_grid[0] // columns
         classes = torch.tensor(self.order)[cell_row * self.layout.class_grid[0] + cell_column]  # (h_l, w_l)
         return torch.nn.functional.one_hot(classes, self.spec.classes).permute(2, 0, 1).float()
 
     @cached_property
     def _label_cells_of_patches(self) -> Tensor:
-        """Return the (n, cells) flat positions in the label array that each patch reads, by the patches' own formula."""
-        rows, columns = self._label_grid()
-        height = max(1, self.layout.patch[0] * rows // self.layout.size[0])
-        width = max(1, self.layout.patch[1] * columns // self.layout.size[1])
-        xs = starts(columns, width, self.layout.patch_grid[0])
-        ys = starts(rows, height, self.layout.patch_grid[1])
-        return _flat_windows([(y, x) for x in xs for y in ys], (height, width), columns)
+        """Return the (n, cells) flat positions in the label array that each patch reads.
+
+        Bounded patches read it by their own formula, so that the first one has the first cells and the last one the last.
+        Toroidal ones, of which none is the first, read the cells under their middle.
+        """
+        grid, layout = self._label_grid(), self.layout
+        window = [max(1, layout.patch[side] * grid[side] // layout.size[side]) for side in (0, 1)]
+        if layout.toroidal:
+            ys, xs = (
+                [_cells_below(first, layout.patch[side], layout.size[side], window[side], grid[side]) for first in firsts]
+                for side, firsts in enumerate((layout.rows, layout.columns))
+            )
+        else:
+            ys, xs = (starts(grid[side], window[side], layout.patch_grid[1 - side]) for side in (0, 1))
+        return _flat_windows([(y, x) for x in xs for y in ys], (window[0], window[1]), grid)
 
 
-def _flat_windows(corners: Sequence[tuple[int, int]], size: tuple[int, int], row: int) -> Tensor:
-    """Return the (n, h*w) flat positions of windows of one size at (y, x) in a field whose rows are ``row`` long."""
-    first = torch.tensor([y * row + x for y, x in corners])
-    inside = (torch.arange(size[0]).view(-1, 1) * row + torch.arange(size[1])).flatten()
-    return first.view(-1, 1) + inside
+def _cells_below(first: int, patch: int, field: int, window: int, cells: int) -> int:
+    """Return where ``window`` of ``cells`` start whose middle is nearest to that of a patch at ``first``, all around a ``field``."""
+    # round((first + patch / 2) * cells / field - window / 2), halves upwards, in whole numbers.
+    return ((2 * first + patch) * cells + (1 - window) * field) // (2 * field) % cells
 
 
-def _shared(starts: Tensor, length: int, start: int, extent: int) -> Tensor:
-    """Return how much intervals of one ``length`` that begin at ``starts`` (n,) share with one of ``extent`` at ``start``."""
-    ends = (starts + length).clamp_max(start + extent)
-    return (ends - starts.clamp_min(start)).clamp_min(0)
+def _flat_windows(corners: Sequence[tuple[int, int]], size: tuple[int, int], field: tuple[int, int]) -> Tensor:
+    """Return the (n, h*w) flat positions of windows of one size at (y, x) in a field; what reaches beyond an edge goes on at the other."""
+    places = torch.tensor(corners)
+    rows, columns = ((places[:, side].view(-1, 1) + torch.arange(size[side])) % field[side] for side in (0, 1))
+    return (rows.unsqueeze(2) * field[1] + columns.unsqueeze(1)).flatten(1)
+
+
+def _shared(starts: Tensor, length: int, start: int, extent: int, field: int) -> Tensor:
+    """Return how much intervals share with one of ``extent`` at ``start``.
+
+    Args:
+        starts: (n,) where they begin in the field.
+        length: of each; what reaches beyond the end of the field goes on at its beginning.
+        start: where the other one begins.
+        extent: its length, none of which reaches beyond.
+        field: length of the field.
+    """
+    shared = torch.zeros_like(starts)
+    for begin in (starts, starts - field):  # the second is the part that goes on
+        ends = (begin + length).clamp_max(start + extent)
+        shared += (ends - begin.clamp_min(start)).clamp_min(0)
+    return shared
 
 
 def _normalised(mass: Tensor) -> Tensor:

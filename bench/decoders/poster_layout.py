@@ -20,6 +20,16 @@ def starts(field: int, window: int, count: int) -> list[int]:
     return [int(x) for x in np.rint(np.linspace(0, field - window, count))]
 
 
+def starts_around(field: int, count: int) -> list[int]:
+    """Return where ``count`` windows start on a ring of ``field`` places: ``floor(i * field / count)``.
+
+    Floors of equal steps spread as evenly as whole numbers can: any two stretches of one length hold equally many starts,
+    but for one. So every place lies in equally many windows, but for one, and in exactly as many where the step divides the
+    window.
+    """
+    return [i * field // count for i in range(count)]
+
+
 def pieces(length: int, parts: int) -> list[tuple[int, int]]:
     """Cut ``length`` pixels into ``parts`` pieces of nearly equal size: (start, end) of each."""
     edges = starts(length, 0, parts + 1)
@@ -35,12 +45,15 @@ class PosterLayout:
         patch: (p_h, p_w) of a patch, the size of an image; up to one image per class also that of a class area.
         patch_grid: (n_x, n_y) patches, clamped so that no two are the same.
         class_grid: (g_x, g_y) class areas.
+        toroidal: whether opposite edges of the poster touch: patches then start anywhere and go on at the other edge, so that
+            pixels at the edges lie in as many of them as all others. Class areas stay inside either way.
     """
 
     size: tuple[int, int]
     patch: tuple[int, int]
     patch_grid: tuple[int, int]
     class_grid: tuple[int, int]
+    toroidal: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a poster that is smaller than one patch, and a grid that has no patch or two of them in one place.
@@ -51,20 +64,30 @@ class PosterLayout:
         if self.size[0] < self.patch[0] or self.size[1] < self.patch[1]:
             poster, patch = (f"{width}x{height} px" for height, width in (self.size, self.patch))
             raise BenchError(f"a poster of {poster} is smaller than one patch of {patch}; raise the budget")
-        places = [self.size[1] - self.patch[1] + 1, self.size[0] - self.patch[0] + 1]
+        places = self.places
         if not all(1 <= count <= room for count, room in zip(self.patch_grid, places, strict=True)) or min(self.class_grid) < 1:
             grids = " and ".join("x".join(map(str, grid)) for grid in (self.patch_grid, self.class_grid))
             raise BenchError(f"grids of {grids} do not fit a poster with room for {places[0]}x{places[1]} patches; ask for smaller ones")
 
     @property
+    def places(self) -> tuple[int, int]:
+        """How many columns and rows of patches lie at different positions, at most."""
+        height, width = (1, 1) if self.toroidal else self.patch
+        return self.size[1] - width + 1, self.size[0] - height + 1
+
+    @property
     def columns(self) -> list[int]:
         """x of every patch column."""
-        return starts(self.size[1], self.patch[1], self.patch_grid[0])
+        return self._starts(1, self.patch_grid[0])
 
     @property
     def rows(self) -> list[int]:
         """y of every patch row."""
-        return starts(self.size[0], self.patch[0], self.patch_grid[1])
+        return self._starts(0, self.patch_grid[1])
+
+    def _starts(self, side: int, count: int) -> list[int]:
+        field = self.size[side]
+        return starts_around(field, count) if self.toroidal else starts(field, self.patch[side], count)
 
     def patches(self) -> list[tuple[int, int]]:
         """Return (y, x) of every patch; x is the outer loop, as in the authors' code."""

@@ -29,6 +29,9 @@ OnProgress = Callable[[int, int], None]
 
 _CPU = torch.device("cpu")
 
+#: Kind of recipe -> how students walk through a set.
+_SAMPLING: dict[str, Sampling] = {"native": "subset", "common": "cycle", "published": "epochs"}
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -93,7 +96,9 @@ class _Trial:
 
     def recipe(self, lr: float | None = None) -> TrainRecipe:
         """Return the set's own recipe, or the imposed one at a learning rate; the loss is the set's own, as its labels are made for it."""
-        common = self.protocol.common
+        common, published = self.protocol.common, self.protocol.published
+        if published is not None:
+            return published.train_recipe(self.distilled.recipe, self.dataset.spec, len(self.distilled.parameterization))
         if common is None:
             return self.distilled.recipe
         mirror = self.dataset.spec.mirror
@@ -120,13 +125,15 @@ class _Trial:
         self, data: Batch, recipe: TrainRecipe, students: Sequence[StudentStreams], checkpoints: Sequence[int], progress: StepCounter
     ) -> dict[int, list[Parameters]]:
         """Train students; under a common recipe every step shows exactly its batch size, whatever the set's size."""
-        sampling: Sampling = "subset" if self.protocol.common is None else "cycle"
+        sampling = _SAMPLING[self.protocol.recipe]
         return train_students(self.network, data, recipe, students, checkpoints, sampling=sampling, on_steps=progress)
 
     def training(self, recipe: TrainRecipe, images: int) -> dict[str, Any]:
         """Count what one student costs: a step shows one batch, forward and backward take three forward passes."""
         size = recipe.batch_size or images
         presented = recipe.steps * (min(size, images) if self.protocol.common is None else size)
+        if (published := self.protocol.published) is not None:
+            presented = published.presented(self.dataset.spec, images)
         return count_training(self.network_name, self.network, self.dataset, presented, recipe.steps)
 
 

@@ -116,13 +116,17 @@ def _viewable(distilled: DistilledSet, space: Space) -> tuple[Tensor, Tensor]:
 
 
 def on_canvas(patches: Tensor, positions: list[tuple[int, int]], size: tuple[int, int]) -> Tensor:
-    """Lay (n, c, h, w) patches at their (y, x) onto a canvas (c, H, W), averaged where they overlap, NaN where none is."""
+    """Lay (n, c, h, w) patches at their (y, x) onto a canvas (c, H, W), averaged where they overlap, NaN where none is.
+
+    What reaches beyond an edge goes on at the opposite one.
+    """
     total = torch.zeros(patches.shape[1], *size)
     count = torch.zeros(1, *size)
     height, width = patches.shape[2:]
     for patch, (y, x) in zip(patches, positions, strict=True):
-        total[:, y : y + height, x : x + width] += patch
-        count[:, y : y + height, x : x + width] += 1.0
+        rows, columns = (torch.arange(y, y + height) % size[0]).view(-1, 1), torch.arange(x, x + width) % size[1]
+        total[:, rows, columns] += patch
+        count[:, rows, columns] += 1.0
     return total / torch.where(count > 0, count, torch.nan)
 
 

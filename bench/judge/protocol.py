@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from ..errors import BenchError, unknown_name
 from ..keys import digest, plain
+from . import published
+from .published import PublishedRecipe
 
 #: ``Protocol.network``: the set's own network, or the data set's default where the set names none.
 OWN_NETWORK = ""
@@ -97,27 +99,32 @@ class Protocol:
 
     Attributes:
         name: name with version.
-        recipe: ``native`` trains students by the set's own recipe, ``common`` by the imposed one.
+        recipe: ``native`` trains students by the set's own recipe, ``common`` by one that is the same for all and chosen for
+            ranking, ``published`` by one that a paper judges its sets with.
         students: fresh students per set.
         checkpoints: fractions of a student's steps at which it is scored; the last is 1.
         network: ``OWN_NETWORK``, ``DEFAULT_NETWORK`` or a network's name.
         val_selection_min: fewest validation images on which a checkpoint may be selected.
-        common: the imposed recipe; ``None`` for ``native``.
+        common: the imposed recipe of ``common``, else ``None``.
         full_data: the recipe of the full-data line.
+        published: the imposed recipe of ``published``, else ``None``.
     """
 
     name: str
-    recipe: Literal["native", "common"]
+    recipe: Literal["native", "common", "published"]
     students: int = 5
     checkpoints: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
     network: str = OWN_NETWORK
     val_selection_min: int = 1000
     common: CommonRecipe | None = None
     full_data: FullDataRecipe = field(default_factory=FullDataRecipe)
+    published: PublishedRecipe | None = None
 
     def choices(self) -> dict[str, Any]:
         """Return every choice as plain JSON."""
         choices: dict[str, Any] = plain(asdict(self))
+        if self.published is None:  # a kind of choice that came later: the older protocols never made it
+            del choices["published"]
         return choices
 
     @property
@@ -142,8 +149,10 @@ class Protocol:
         raw = _with_tuples(choices)
         try:
             raw["common"] = CommonRecipe(**_with_tuples(raw["common"])) if raw["common"] is not None else None
+            if "published" in raw:
+                raw["published"] = PublishedRecipe(**_with_tuples(raw["published"]))
             found = cls(**{**raw, "full_data": FullDataRecipe(**raw["full_data"])})
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             name = choices.get("name")
             raise BenchError(f"protocol {name} was written by another version of the suite ({error}); start the run again") from error
         if found.hash != choices.get("hash"):
@@ -157,12 +166,32 @@ class Protocol:
 
 def _with_tuples(choices: Mapping[str, Any]) -> dict[str, Any]:
     """Undo what JSON did to tuples; the hash is no choice."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in choices.items() if key != "hash"}
+    return {key: _tuple(value) for key, value in choices.items() if key != "hash"}
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(map(_tuple, value)) if isinstance(value, list) else value
 
 
 PROTOCOLS: dict[str, Protocol] = {
     "native-v1": Protocol("native-v1", "native"),
     "common-v1": Protocol("common-v1", "common", network=DEFAULT_NETWORK, common=CommonRecipe()),
+    "dc-v1": Protocol("dc-v1", "published", published=published.DC),
+    "dsa-v1": Protocol("dsa-v1", "published", published=published.DSA),
+    "mtt-v1": Protocol("mtt-v1", "published", published=published.MTT),
+    "rat-v1": Protocol("rat-v1", "published", published=published.RAT),
+    "frepo-v1": Protocol("frepo-v1", "published", network="widenet-d3-w128", published=published.FREPO),
+}
+
+#: What ``list`` says of each, in a few words; no choice, and so no part of the hash.
+DESCRIPTIONS: dict[str, str] = {
+    "native-v1": "the set's own recipe and network",
+    "common-v1": "one recipe for all, its learning rate chosen on val",
+    "dc-v1": "300 epochs of SGD without augmentation, as DC (Zhao et al. 2021)",
+    "dsa-v1": "1,000 epochs of SGD with DSA's augmentation (Zhao & Bilen 2021)",
+    "mtt-v1": "as dsa-v1 at the set's own learning rate, as MTT (Cazenavette et al. 2022)",
+    "rat-v1": "600 steps of Adam on all images, as RaT-BPTT (Feng et al. 2024)",
+    "frepo-v1": "squared error on a network without norms, as FRePo (Zhou et al. 2022)",
 }
 
 

@@ -54,7 +54,7 @@ class Validator:
         """Remember what to score on; no process is started yet.
 
         Args:
-            dataset_name: registered name.
+            dataset_name: how the data set is asked for.
             split: must be ``dev``; ``paper`` has no val.
             options: where the data lies.
             cache: folder of prerequisites, where a large pixel space is kept.

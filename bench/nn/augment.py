@@ -2,8 +2,10 @@
 
 A strategy is ``none`` or operations joined by underscores, e.g. ``flip_rotate`` (PoDD, RaT-BPTT) or
 ``color_crop_cutout_flip_scale_rotate`` (DSA). As in the authors' single-operation mode, one operation is drawn per
-batch and every sample draws its own parameters. Zero padding acts in the space the images are in. All geometric
-operations are one affine resampling, so the batches of several students are augmented in one call.
+batch and every sample draws its own parameters; with ``each`` in front (``each_pad_resize_turn``, DC) every sample
+draws its own operation, too. ``bench.nn.operations`` has the operations of papers other than DSA. Zero padding acts in
+the space the images are in. All geometric operations are one affine resampling, so the batches of several students are
+augmented in one call.
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import BenchError
+from .operations import OTHER_OPERATIONS
 
-OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
+OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate", *OTHER_OPERATIONS)
+_EACH = "each_"
 _MAX_ANGLE = math.radians(15.0)
 _MAX_SCALE = 1.2
 _CROP_SHARE = 0.125
@@ -28,7 +32,7 @@ _NO_COLOR = (0.0, 1.0, 1.0)
 
 
 def parse_strategy(strategy: str) -> tuple[str, ...]:
-    """Split a strategy into its operations; ``none`` has none.
+    """Split a strategy into its operations; ``none`` has none, and ``each`` is none.
 
     Raises:
         BenchError: an operation does not exist.
@@ -40,7 +44,7 @@ def parse_strategy(strategy: str) -> tuple[str, ...]:
     """
     if strategy in ("none", ""):
         return ()
-    operations = tuple(strategy.split("_"))
+    operations = tuple(strategy.removeprefix(_EACH).split("_"))
     for operation in operations:
         if operation not in OPERATIONS:
             known = ", ".join(OPERATIONS)
@@ -70,6 +74,19 @@ class Augmentation:
     color: Tensor | None = None
     keep: Tensor | None = None
 
+    def repeated(self, count: int) -> Augmentation:
+        """Return the parameters of one sample as those of ``count`` samples (siamese augmentation, DSA).
+
+        Example:
+            >>> import torch
+            >>> from bench.nn.augment import draw
+            >>> drawn = draw("rotate", count=1, shape=(1, 8, 8), generator=torch.Generator().manual_seed(0))
+            >>> drawn.repeated(3).affine.shape
+            torch.Size([3, 2, 3])
+        """
+        parts = (self.affine, self.color, self.keep)
+        return Augmentation(*(None if part is None else part.expand(count, *part.shape[1:]) for part in parts))
+
     def __call__(self, images: Tensor) -> Tensor:
         """Apply to (n, c, h, w) images, differentiably."""
         if self.color is not None:
@@ -86,9 +103,13 @@ class Augmentation:
             images = images * self.keep.to(images)
         return images
 
+    def take(self, index: Tensor) -> Augmentation:
+        """Return the parameters of the samples at ``index`` (n,)."""
+        return Augmentation(*(None if drawn is None else drawn[index] for drawn in (self.affine, self.color, self.keep)))
+
 
 def draw(strategy: str, count: int, shape: tuple[int, int, int], generator: torch.Generator) -> Augmentation:
-    """Draw one operation of ``strategy`` and its parameters for ``count`` samples.
+    """Draw one operation of ``strategy``, or one for each sample, and its parameters for ``count`` samples.
 
     Args:
         strategy: see the module's docstring.
@@ -106,8 +127,17 @@ def draw(strategy: str, count: int, shape: tuple[int, int, int], generator: torc
     operations = parse_strategy(strategy)
     if not operations:
         return Augmentation()
+    if strategy.startswith(_EACH):
+        picks = torch.randint(len(operations), (count,), generator=generator)
+        everything = join([_draw_one(operation, count, shape, generator) for operation in operations], count, shape)
+        return everything.take(picks * count + torch.arange(count))
     pick = int(torch.randint(len(operations), (1,), generator=generator)) if len(operations) > 1 else 0
-    operation = operations[pick]
+    return _draw_one(operations[pick], count, shape, generator)
+
+
+def _draw_one(operation: str, count: int, shape: tuple[int, int, int], generator: torch.Generator) -> Augmentation:
+    if operation in OTHER_OPERATIONS:
+        return Augmentation(**OTHER_OPERATIONS[operation](count, shape, generator))
     if operation == "color":
         return Augmentation(color=_draw_color(count, generator))
     if operation == "cutout":

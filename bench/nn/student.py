@@ -22,6 +22,24 @@ def _strategy(text: str) -> str:
     return text
 
 
+#: Name of an augmentation strategy, or ``auto`` or ``all``.
+Strategy = Annotated[str, AfterValidator(_strategy)]
+
+
+def settle_strategy(strategy: str, spec: Spec) -> str:
+    """Return what ``auto`` and ``all`` stand for on a data set; other strategies as they are.
+
+    Example:
+        >>> from bench import Spec
+        >>> from bench.nn.student import settle_strategy
+        >>> settle_strategy("all", Spec("letters", 2, (1, 28, 28), ("a", "b"), mirror=False))
+        'crop_cutout_scale_rotate'
+    """
+    everything = ["color"] * (spec.channels == 3) + ["crop", "cutout"] + ["flip"] * spec.mirror + ["scale", "rotate"]
+    named = {"auto": "flip_rotate" if spec.mirror else "rotate", "all": "_".join(everything)}
+    return named.get(strategy, strategy)
+
+
 def _network(name: str) -> str:
     if name:
         check_network_name(name)
@@ -44,6 +62,7 @@ class Student:
         student_optimizer: ``adam`` or ``sgd``.
         student_lr: learning rate.
         student_momentum: of ``sgd``.
+        student_weight_decay: added to the gradient.
         student_schedule: of the learning rate.
         student_steps: training steps of a judged student.
         student_batch: distilled images per step; 0 takes all.
@@ -61,10 +80,11 @@ class Student:
 
     space: Annotated[str, named_in("pixel space", SPACES, ("auto",))] = "auto"
     network: Network = ""
-    augmentation: Annotated[str, AfterValidator(_strategy)] = "auto"
+    augmentation: Strategy = "auto"
     student_optimizer: Optimizer = "adam"
     student_lr: Rate = 1e-3
     student_momentum: Rate = 0.9
+    student_weight_decay: Rate = 0.0
     student_schedule: Schedule = "constant"
     student_steps: Steps = 1000
     student_batch: BatchSize = 0
@@ -72,11 +92,9 @@ class Student:
 
     def settle(self, spec: Spec) -> Self:
         """Replace ``auto`` and empty choices by what they stand for on a data set."""
-        everything = ["color"] * (spec.channels == 3) + ["crop", "cutout"] + ["flip"] * spec.mirror + ["scale", "rotate"]
-        named = {"auto": "flip_rotate" if spec.mirror else "rotate", "all": "_".join(everything)}
         return replace(
             self,
-            augmentation=named.get(self.augmentation, self.augmentation),
+            augmentation=settle_strategy(self.augmentation, spec),
             space=default_space(spec) if self.space == "auto" else self.space,
             network=self.network or default_network(spec),
         )
@@ -94,10 +112,15 @@ class Student:
             steps=self.student_steps,
             batch_size=self.batch(images) % images,  # all of them are written as 0
             momentum=self.student_momentum if sgd else 0.0,
+            weight_decay=self.student_weight_decay,
             schedule=self.student_schedule,
             augmentation=self.augmentation,
             loss=self.student_loss,
         )
+
+    def unkeyed(self) -> frozenset[str]:
+        """Return fields that came later and stand at what holds without them, so that they leave older keys as they were."""
+        return frozenset() if self.student_weight_decay else frozenset({"student_weight_decay"})
 
     def build(self, spec: Spec) -> nn.Module:
         """Return the network's architecture; parameters are drawn by ``bench.nn.networks.initial_parameters``."""

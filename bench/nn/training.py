@@ -18,7 +18,10 @@ from .augment import Augmentation, draw, join
 from .convnet.training import CompiledStudent, compiled_net, compiled_predictions
 from .networks import Parameters, ensemble_mode, forward, grouped_forward, initial_parameters, stack
 
-Sampling = Literal["subset", "cycle"]
+Sampling = Literal["subset", "cycle", "epochs"]
+
+_WARMUP_STEPS = 500
+_WARMUP_COSINE_END = 0.01
 
 
 @dataclass(frozen=True)
@@ -80,13 +83,36 @@ def squared_error(logits: Tensor, labels: Tensor) -> Tensor:
 _LOSSES: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {"cross_entropy": soft_cross_entropy, "mse": squared_error}
 
 
-def learning_rate(recipe: TrainRecipe, step: int) -> float:
-    """Return the learning rate of ``step`` (0 is the first) under the recipe's schedule."""
+def learning_rate(recipe: TrainRecipe, step: int, steps_of_an_epoch: int = 0) -> float:
+    """Return the learning rate of ``step`` (0 is the first) under the recipe's schedule.
+
+    Args:
+        recipe: its rate, schedule and number of steps.
+        step: the step.
+        steps_of_an_epoch: given where students walk in epochs. Then ``step`` is the schedule of DC's code: of E epochs, counted from
+            0, the first at a tenth of the rate is epoch E // 2 + 1, whose first step is (E // 2 + 1) times ``steps_of_an_epoch``.
+    """
+    return recipe.lr * _share_of_rate(recipe, step, steps_of_an_epoch)
+
+
+def _share_of_rate(recipe: TrainRecipe, step: int, steps_of_an_epoch: int) -> float:
+    if recipe.schedule == "step" and steps_of_an_epoch:
+        epochs = recipe.steps // steps_of_an_epoch
+        return 0.1 if step >= (epochs // 2 + 1) * steps_of_an_epoch else 1.0
     if recipe.schedule == "step":
-        return recipe.lr * (0.1 if 2 * step >= recipe.steps else 1.0)
+        return 0.1 if 2 * step >= recipe.steps else 1.0
     if recipe.schedule == "cosine":
-        return recipe.lr * 0.5 * (1.0 + math.cos(math.pi * step / recipe.steps))
-    return recipe.lr
+        return _cosine(step / recipe.steps)
+    if recipe.schedule == "warmup_cosine":
+        if step < _WARMUP_STEPS:
+            return step / _WARMUP_STEPS
+        done = (step - _WARMUP_STEPS) / (recipe.steps - _WARMUP_STEPS)
+        return _WARMUP_COSINE_END + (1.0 - _WARMUP_COSINE_END) * _cosine(done)
+    return 1.0
+
+
+def _cosine(done: float) -> float:
+    return 0.5 * (1.0 + math.cos(math.pi * done))
 
 
 class Examples(Protocol):
@@ -158,7 +184,8 @@ def train_students(
         checkpoints: steps at which parameters are kept, each from 1 to ``recipe.steps``.
         sampling: ``subset`` draws every batch afresh without replacement, and takes all of a smaller set; ``cycle``
             walks through one permutation of the set after another, so that every batch has exactly
-            ``recipe.batch_size`` images and a smaller set repeats some within a batch.
+            ``recipe.batch_size`` images and a smaller set repeats some within a batch; ``epochs`` walks through one
+            permutation after another, too, but no batch reaches into the next, so that the last of an epoch may be smaller.
         on_steps: called after every step with the number of student-steps it took.
 
     Returns:
@@ -202,7 +229,7 @@ def _train(
     kept: dict[int, list[Parameters]] = {}
     for step in range(max(checkpoints)):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(recipe, step)
+            group["lr"] = learning_rate(recipe, step, sampler.steps_of_an_epoch)
         images, labels = sampler.draw()
         optimizer.zero_grad(set_to_none=True)
         loss(_logits(network, parameters, images), labels).backward()
@@ -225,7 +252,7 @@ def _train_compiled(
     for step in range(max(checkpoints)):
         images, labels = sampler.draw()
         for k, student in enumerate(students):
-            student.step(images[k], labels[k], learning_rate(recipe, step))
+            student.step(images[k], labels[k], learning_rate(recipe, step, sampler.steps_of_an_epoch))
         if step + 1 in checkpoints:
             kept[step + 1] = [student.parameters() for student in students]
         if on_steps is not None:
@@ -248,7 +275,8 @@ class _Sampler:
         total = len(source)
         wanted = recipe.batch_size or total
         self.size = wanted if sampling == "cycle" else min(wanted, total)
-        whole = sampling == "subset" and self.size == total
+        self.steps_of_an_epoch = math.ceil(total / self.size) if sampling == "epochs" else 0
+        whole = sampling != "cycle" and self.size == total
         self.everything = source.take(torch.arange(total)) if whole else None
         self.orders = [s.generator("batches") for s in students]
         self.augmentations = [s.generator("augmentation") for s in students]
@@ -263,10 +291,11 @@ class _Sampler:
             labels = self.everything.labels.expand(count, *self.everything.labels.shape)
         else:
             batch = self.source.take(torch.cat([self.index(k) for k in range(count)]))
-            images = batch.images.unflatten(0, (count, self.size))
-            labels = batch.labels.unflatten(0, (count, self.size))
+            images = batch.images.unflatten(0, (count, -1))
+            labels = batch.labels.unflatten(0, (count, -1))
         if self.augmentation != "none":
-            drawn = join([draw(self.augmentation, self.size, shape, g) for g in self.augmentations], self.size, shape)
+            size = images.shape[1]
+            drawn = join([draw(self.augmentation, size, shape, g) for g in self.augmentations], size, shape)
             if drawn != Augmentation():
                 images = drawn(images.reshape(-1, *shape)).reshape(images.shape)
         return images, labels
@@ -277,7 +306,9 @@ class _Sampler:
         if self.sampling == "subset":
             return torch.randperm(total, generator=generator)[: self.size]
         walk = self.walks[student]
-        while len(walk) < self.size:
+        if self.sampling == "epochs" and len(walk) == 0:
+            walk = torch.randperm(total, generator=generator)
+        while self.sampling == "cycle" and len(walk) < self.size:
             walk = torch.cat([walk, torch.randperm(total, generator=generator)])
         self.walks[student] = walk[self.size :]
         return walk[: self.size]

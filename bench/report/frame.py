@@ -52,6 +52,8 @@ CELL: dict[str, Callable[[Record], Any]] = {
     "names": lambda r: (r.cell.label, *r.cell.aliases),
     "tuning_trials": lambda r: finite(r.cell.tuning_trials),
     "unofficial": lambda r: r.cell.unofficial,
+    # Whoever made a set elsewhere had all images, those that are val in split dev among them.
+    "seen_val": lambda r: bool(r.cell.origin) and r.cell.split == "dev",
     "notes": lambda r: tuple(r.cell.notes),
     "published": lambda r: tuple(r.cell.published),
     "tensors": lambda r: _at(r.distil, "files", "tensors.safetensors", "sha256"),
@@ -104,8 +106,12 @@ def record_frame(scores: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def settings(record: Record) -> dict[str, Any]:
-    """Return the hyper-parameters of a record, with the version of its method."""
-    return {**record.cell.fields, "method_version": record.cell.method_version}
+    """Return the hyper-parameters that make a record's set what it is, with the version of its method.
+
+    A field that came later and is not keyed would part records from before it from those after it.
+    """
+    keyed = {name: value for name, value in record.cell.fields.items() if name not in record.cell.unkeyed}
+    return {**keyed, "method_version": record.cell.method_version}
 
 
 def has_score(record: Record) -> bool:

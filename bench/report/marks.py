@@ -18,6 +18,7 @@ MEANINGS = {
     "¶": "untuned: no recipe rule holds for this data set and budget that says who tuned its values; never bold",
     "◊": "external: uses something from outside the training data",
     "∥": "unofficial: images from a copy of the data set that nobody vouches for",
+    "(seen val)": "made elsewhere from images that are val here; never bold; `--split paper` is where it can be ranked",
     "(stale)": "made by other code of the method than this folder's last run of it had; `--rerun stale` makes it anew",
     "(=)": "the very same cell as another row, because the parameters resolve to the same; counted and tested once",
 }
@@ -34,6 +35,7 @@ def marks_of(row: Any) -> dict[str, str]:
         "¶": "" if row.tuned or not shown else "untuned",
         "◊": row.external if shown else "",
         "∥": "unofficial copy" if row.unofficial else "",
+        "(seen val)": "seen val" if row.seen_val else "",
         "(stale)": "stale" if row.stale else "",
         "(=)": f"same as {row.same_as}" if row.same_as else "",
     }

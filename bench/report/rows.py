@@ -66,6 +66,7 @@ def _row(cells: Sequence[Any]) -> dict[str, Any]:
         "adapted": joined(cell.adapted for cell in cells),
         "external": joined(cell.external for cell in cells),
         "unofficial": any(cell.unofficial for cell in cells),
+        "seen_val": any(cell.seen_val for cell in cells),
         "stale": any(cell.stale for cell in cells),
         "record_notes": sorted({note for cell in cells for note in cell.notes}),
         "all_published": cells[0].published,

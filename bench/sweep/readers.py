@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..brackets import bounded, parse_requests, read_value, split_assignment, split_list
 from ..budget import BudgetRequest
 from ..errors import BenchError, cut, did_you_mean, shorten, unknown_name
 from ..paths import read_absolute_path, read_path
 from ..yaml_text import read_yaml_file
-from .planning.requests import bounded, read_value, split_assignment, split_list
 from .settings import Overrides, RunSettings
 
 DEFAULTS = Path(__file__).parent.parent / "defaults.yaml"
@@ -34,6 +34,15 @@ def texts(value: Any, what: str) -> tuple[str, ...]:
     else:
         items = split_list(str(value), what)
     return tuple(dict.fromkeys(items))
+
+
+def datasets(value: Any, what: str) -> tuple[str, ...]:
+    """Read data sets; a grid of parameters in brackets becomes one for each of its points."""
+    return tuple(name for item in texts(value, what) for name in _points(item))
+
+
+def _points(item: str) -> tuple[str, ...]:
+    return tuple(request.label for request in parse_requests((item,), "data set")) if "[" in item else (item,)
 
 
 def budgets(value: Any, what: str) -> tuple[str, ...]:
@@ -171,7 +180,7 @@ def folder(value: Any, what: str) -> str:
 #: Flags that a config file may also have, by their name without dashes, and how their values are read.
 READERS: dict[str, Callable[[Any, str], Any]] = {
     "methods": texts,
-    "datasets": texts,
+    "datasets": datasets,
     "budgets": budgets,
     "seeds": seeds,
     "students": positive_whole,

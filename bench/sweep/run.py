@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from ..errors import BenchError, UnwritableError, reason_of
-from ..prerequisite_store import PrerequisiteStore
+from ..prerequisite import Need
+from ..prerequisite_store import PrerequisiteStore, resolve
 from ..record import Cell, Record, Status
 from .planning.estimate import Estimate
 from .planning.plan import Plan, PlannedCell
@@ -155,6 +156,7 @@ def make_jobs(plan: Plan, store: Store, settings: RunSettings, environment: dict
             base,
             key=planned.key,
             cell=planned.cell,
+            asked=plan.asked.get(planned.cell.dataset, ""),
             distil_key=planned.distil_key,
             redistil=planned.redistil,
             judged_at=planned.record.started if planned.record else "",
@@ -163,7 +165,7 @@ def make_jobs(plan: Plan, store: Store, settings: RunSettings, environment: dict
             cells.append(Job(planned.key, ("judge",), payload))
             continue
         for needed in planned.cell.prerequisites:
-            before[needed["key"]] = _prerequisite_job(needed, planned.cell, base)
+            before[needed["key"]] = _prerequisite_job(needed, planned.cell, replace(base, asked=payload.asked))
         cells.append(Job(planned.key, ("distil", "judge"), payload, after=tuple(p["key"] for p in planned.cell.prerequisites)))
     return [*before.values(), *sorted(cells, key=lambda job: -estimates[job.key].seconds)]
 
@@ -178,8 +180,8 @@ def damaged_prerequisites(jobs: Sequence[Job], store: Store) -> list[str]:
     """Return a warning for every prerequisite of a run that is on disk and damaged; its job builds it again."""
     built = PrerequisiteStore(store.prerequisites)
     for job in jobs:
-        if job.payload.prerequisite:
-            built.find(job.key)
+        if about := job.payload.prerequisite:
+            built.find(job.key, resolve(Need(about["name"], about["config"], about["seed"])).writes)
     return built.warnings
 
 

@@ -18,7 +18,7 @@ class RunSettings:
 
     Attributes:
         methods: selections as typed, e.g. ``podd[order=random]``.
-        datasets: registered names.
+        datasets: registered names, with parameters in brackets where a data set takes some.
         budgets: normal forms, e.g. ``0.3`` or ``9180px``.
         seeds: distillation seeds.
         students: students per set.

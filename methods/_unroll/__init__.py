@@ -8,6 +8,7 @@ without touching an objective. The two functions of these names are the plain un
 from .choose import Engine as Engine
 from .choose import EngineName as EngineName
 from .choose import choose_engine as choose_engine
+from .choose import choose_sweep as choose_sweep
 from .choose import engine_facts as engine_facts
 from .inner import AdamState as AdamState
 from .inner import FlatLayout as FlatLayout
@@ -20,3 +21,4 @@ from .outer import RealBatchLoss as RealBatchLoss
 from .plain import WindowGradient as WindowGradient
 from .plain import advance as advance
 from .plain import window_gradient as window_gradient
+from .sweep import SweepEngine as SweepEngine

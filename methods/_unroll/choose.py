@@ -85,6 +85,21 @@ def choose_engine(
     return GraphEngine(sweep, device) if recorded else sweep
 
 
+def choose_sweep(
+    network: nn.Module, shape: tuple[int, int, int], device: torch.device | None = None, engine: EngineName = "auto", work: float = 0.0
+) -> SweepEngine:
+    """Return the engine for what differentiates single gradients and no window: nothing is recorded, and ``plain`` is ``generic``.
+
+    Raises:
+        BenchError: see ``choose_engine``.
+    """
+    found = choose_engine(network, shape, device, engine="generic" if engine == "plain" else engine, work=work)
+    if isinstance(found, GraphEngine):
+        return found.sweep
+    assert isinstance(found, SweepEngine)  # the plain one was not asked for
+    return found
+
+
 def engine_facts(engine: Engine, asked: EngineName, device: torch.device, precision: Precision) -> dict[str, str | float]:
     """Return what a record should say about an engine: name, seconds of compiling, why ``auto`` did without the kernels."""
     facts: dict[str, str | float] = {"engine": engine.name}

@@ -69,8 +69,17 @@ def patch_count(field: int, window: int, overlap: float) -> int:
     return math.ceil((field - window) / (window * (1.0 - overlap)) - 1e-9) + 1
 
 
+def patch_count_around(field: int, window: int, overlap: float) -> int:
+    """Return how many windows cover a ring if neighbours share at least ``overlap`` of their length."""
+    return math.ceil(field / (window * (1.0 - overlap)) - 1e-9)
+
+
 def patch_grid(
-    size: tuple[int, int], patch: tuple[int, int], asked: tuple[int, int] | None, overlap: tuple[float, float]
+    size: tuple[int, int],
+    patch: tuple[int, int],
+    asked: tuple[int, int] | None,
+    overlap: tuple[float, float],
+    toroidal: bool = False,
 ) -> tuple[int, int]:
     """Return (n_x, n_y): what was asked for or what the overlap gives, at least so many that every pixel lies in a patch.
 
@@ -78,10 +87,10 @@ def patch_grid(
     a poster barely taller than a patch the 16x6 grid of CIFAR-10 has only 64 different patches, and some silently count
     twice. They keep the numbers on larger posters as well, where patches then no longer touch.
     """
-    counts = []
+    counts, enough = [], patch_count_around if toroidal else patch_count
     for axis, field, window in ((0, size[1], patch[1]), (1, size[0], patch[0])):
-        wanted = asked[axis] if asked else patch_count(field, window, overlap[axis])
-        counts.append(min(max(wanted, patch_count(field, window, 0.0)), field - window + 1))
+        wanted = asked[axis] if asked else enough(field, window, overlap[axis])
+        counts.append(min(max(wanted, enough(field, window, 0.0)), field if toroidal else field - window + 1))
     return counts[0], counts[1]
 
 
@@ -92,6 +101,7 @@ def plan_layout(
     asked: tuple[int, int] | None,
     overlap: tuple[float, float],
     size: tuple[int, int] | None = None,
+    toroidal: bool = False,
 ) -> PosterLayout | None:
     """Choose size, class grid and patch grid of a poster for a budget.
 
@@ -106,6 +116,7 @@ def plan_layout(
         asked: patch grid (n_x, n_y), or ``None`` for what the overlap gives.
         overlap: shares of a patch along columns and rows.
         size: (H, W) fixed by a recipe, or ``None`` for the size rule.
+        toroidal: whether patches go on at the opposite edge.
 
     Returns:
         The layout, or ``None`` if not even one patch fits.
@@ -115,7 +126,7 @@ def plan_layout(
         chosen = size or poster_size(pixels, patch, grid)
         if chosen is None or chosen[0] < patch[0] or chosen[1] < patch[1]:
             continue
-        layout = PosterLayout(chosen, patch, patch_grid(chosen, patch, asked, overlap), grid)
+        layout = PosterLayout(chosen, patch, patch_grid(chosen, patch, asked, overlap, toroidal), grid, toroidal)
         if best is None or layout.distinct_areas() > best.distinct_areas():
             best = layout
     return best

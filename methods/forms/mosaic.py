@@ -8,10 +8,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from bench import FORMS, FormPlan, Parameterization, PlanContext, Refusal
-from bench.decoders.poster import PatchLabels, Poster, tiled_area
+from bench.decoders.poster import Poster, tiled_area
 from bench.decoders.poster_layout import pieces
 
-from .poster import PatchedPoster
+from .poster import Labels, PatchedPoster
 
 
 @FORMS.register("mosaic")
@@ -21,7 +21,7 @@ class Mosaic(PatchedPoster):
 
     name: ClassVar[str] = "mosaic"
 
-    labels: PatchLabels = "proportional"
+    labels: Labels = "proportional"
 
     def plan(self, context: PlanContext) -> FormPlan | Refusal:
         """Settle size and grids."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import AfterValidator, Field
 
-from bench import FORMS, BenchError, Form, FormPlan, Need, Parameterization, PlanContext, Refusal, Spec
-from bench.decoders.poster import PatchLabels, Poster
+from bench import FORMS, BenchError, FormPlan, Need, Parameterization, PlanContext, Refusal, Spec
+from bench.decoders.poster import Crops, PatchLabels, Poster
 from bench.decoders.poster_layout import PosterLayout
 from bench.errors import shorten
 from bench.seeding import stream
@@ -19,6 +21,7 @@ from ..prerequisites._clip import CLIP_MODEL, OPENAI, Embedding, Reading, clip_w
 from ..prerequisites.class_distances import distances_by_clip, distances_by_features, read_distances
 from ._class_order import greedy_order, similarity_table
 from ._poster_size import parse_overlap, parse_size, plan_layout
+from ._teacher import TEACHER, TaughtForm
 
 
 def _readable_size(text: str) -> str:
@@ -54,8 +57,13 @@ ORDERS = ("auto", "identity", "random", "features", "clip")
 Size = Annotated[str, AfterValidator(_readable_size)]
 
 
+#: What a form asks of the decoder for each of its ``labels``.
+_STORED: dict[str, PatchLabels] = {"fixed": "fixed", "proportional": "proportional", "learned": "learned", TEACHER: "probabilities"}
+Labels = Literal["fixed", "proportional", "learned", "teacher"]
+
+
 @dataclass(frozen=True, kw_only=True)
-class PatchedPoster(Form):
+class PatchedPoster(TaughtForm):
     """What posters share: their patches and the labels of these.
 
     Attributes:
@@ -63,33 +71,78 @@ class PatchedPoster(Form):
             and grown until every pixel lies in a patch.
         overlap: share of its width and height that a patch has in common with the next one, columns x rows, so that the
             grid grows with the poster. The default is the density of PoDD's CIFAR-10 poster.
-        labels: ``fixed``, ``proportional`` or ``learned`` (PoDDL), see ``bench.decoders.poster``.
+        crops: ``bounded`` patches stay inside the poster, so that pixels at its edges lie in fewer of them; ``toroidal``
+            ones go on at the opposite edge, and every pixel lies in equally many (but for one a side).
+        labels: ``fixed``, ``proportional`` or ``learned`` (PoDDL), see ``bench.decoders.poster``; ``teacher`` stores what
+            the feature network makes of every patch of the filled poster, a row of probabilities each, which stay as they are.
         label_cells: cells per class and side of learned labels.
         poster: size fixed by a recipe, width x height, e.g. ``153x60``; ``auto`` follows the size rule.
     """
 
     patches: Size = "auto"
     overlap: Annotated[str | float, AfterValidator(_readable_overlap)] = "0.747x0.825"
-    labels: PatchLabels = "fixed"
+    crops: Crops = "bounded"
+    labels: Labels = "fixed"
     label_cells: Annotated[int, Field(ge=1, le=1000)] = 1
     poster: Size = "auto"
+
+    def unkeyed(self) -> frozenset[str]:
+        """Leave bounded crops out of the key: it is older than the field."""
+        return super().unkeyed() | ({"crops"} if self.crops == "bounded" else frozenset())
 
     def layout(self, context: PlanContext) -> PosterLayout | Refusal:
         """Return where everything lies."""
         spec, budget, name = context.spec, context.budget, type(self).name
-        numbers = (spec.classes * self.label_cells) ** 2 if self.labels == "learned" else 0
-        pixels, size = budget.pixels_beside_labels(numbers, spec.channels), parse_size(self.poster)
-        if size and size[0] * size[1] > pixels:
-            return Refusal(f"poster={self.poster} has {size[0] * size[1]} px, the budget {budget.requested} leaves {pixels} for it")
+        if refusal := self.untaught():
+            return refusal
+        size, need = parse_size(self.poster), spec.height * spec.width
         if size and (size[0] < spec.height or size[1] < spec.width):
             return Refusal(f"poster={self.poster} is smaller than one patch of {spec.width}x{spec.height} px")
-        # A size is read as (height, width), a patch grid counts (columns, rows); hence the reversal below.
-        grid, overlap = parse_size(self.patches), parse_overlap(self.overlap)
-        found = plan_layout(pixels, spec.classes, (spec.height, spec.width), grid and grid[::-1], overlap, size)
+        found = self._laid_out(size[0] * size[1], spec) if size else self._largest(context)
+        if size and size[0] * size[1] > (left := self._room(found, context)):
+            return Refusal(f"poster={self.poster} has {size[0] * size[1]} px, the budget {budget.requested} leaves {left} for it")
         if found is None:
-            need = spec.height * spec.width
-            return Refusal(f"a {name} needs one patch of {need} px on {spec.name}, the budget {budget.requested} leaves {pixels} for it")
+            left = self._room(self._laid_out(need, spec), context)
+            fewer = "; ask for fewer patches, as each stores labels" if self.taught and left < need <= budget.pixels else ""
+            return Refusal(
+                f"a {name} needs one patch of {need} px on {spec.name}, the budget {budget.requested} leaves {left} for it{fewer}"
+            )
         return found
+
+    def _laid_out(self, pixels: int, spec: Spec) -> PosterLayout | None:
+        """Return the layout of a poster of so many pixels, or ``None`` if not even one patch fits."""
+        # A size is read as (height, width), a patch grid counts (columns, rows); hence the reversal below.
+        grid, overlap, size = parse_size(self.patches), parse_overlap(self.overlap), parse_size(self.poster)
+        patch = (spec.height, spec.width)
+        return plan_layout(pixels, spec.classes, patch, grid and grid[::-1], overlap, size, self.crops == "toroidal")
+
+    def _room(self, layout: PosterLayout | None, context: PlanContext) -> int:
+        """Return the pixels that are left beside the labels of a layout; without one, beside those of a single patch."""
+        classes, numbers = context.spec.classes, 0
+        if self.labels == "learned":
+            numbers = (classes * self.label_cells) ** 2
+        elif self.taught:
+            numbers = classes * (math.prod(layout.patch_grid) if layout else 1)
+        return context.budget.pixels_beside_labels(numbers, context.spec.channels)
+
+    def _largest(self, context: PlanContext) -> PosterLayout | None:
+        """Return the layout of the largest poster that fits beside its labels.
+
+        Where every patch has a label, a larger poster has more of them: the largest is then looked for between one patch and
+        the budget, by halving. Rounding lets a patch come and go along the way, so a poster that is larger by a few pixels may
+        be missed.
+        """
+        spec, budget = context.spec, context.budget
+        if not self.taught:
+            return self._laid_out(self._room(None, context), spec)
+
+        def dear(pixels: int) -> bool:
+            found = self._laid_out(pixels, spec)
+            return found is not None and math.prod(found.size) > self._room(found, context)
+
+        candidates = range(spec.height * spec.width, budget.pixels + 1)
+        affordable = bisect_left(candidates, True, key=dear)
+        return self._laid_out(candidates[affordable - 1], spec) if affordable else None
 
     def planned(self, layout: PosterLayout, order: list[int], **more: Any) -> FormPlan:
         """Return the plan of a layout and a class order."""
@@ -100,8 +153,8 @@ class PatchedPoster(Form):
     def empty(self, spec: Spec, plan: FormPlan) -> Parameterization:
         """Make the poster, all zero."""
         size, patch_grid, class_grid = (_pair(plan.geometry[key]) for key in ("size", "patch_grid", "class_grid"))
-        layout = PosterLayout(size, (spec.height, spec.width), patch_grid, class_grid)
-        return Poster(spec, layout, plan.geometry["order"], self.labels, self.label_cells)
+        layout = PosterLayout(size, (spec.height, spec.width), patch_grid, class_grid, self.crops == "toroidal")
+        return Poster(spec, layout, plan.geometry["order"], _STORED[self.labels], self.label_cells)
 
 
 def _pair(numbers: Any) -> tuple[int, int]:
@@ -126,7 +179,6 @@ class OrderedPoster(PatchedPoster):
     """
 
     name: ClassVar[str] = "poster"
-    unkeyed: ClassVar[frozenset[str]] = frozenset({"clip_prompt", "clip_embedding", "clip_names"})
 
     order: Annotated[str, AfterValidator(_readable_order)] = "auto"
     clip_model: str = CLIP_MODEL
@@ -134,6 +186,10 @@ class OrderedPoster(PatchedPoster):
     clip_prompt: Annotated[str, AfterValidator(_readable_prompt)] = Reading.prompt
     clip_embedding: Embedding = Reading.embedding
     clip_names: Annotated[str, AfterValidator(_readable_names)] = Reading.names
+
+    def unkeyed(self) -> frozenset[str]:
+        """Leave out how CLIP is asked: planning uses it up, and what comes of it is the class order."""
+        return super().unkeyed() | {"clip_prompt", "clip_embedding", "clip_names"}
 
     def plan(self, context: PlanContext) -> FormPlan | Refusal:
         """Settle size, grids and class order."""

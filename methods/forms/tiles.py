@@ -31,10 +31,13 @@ class Tiles(SeparateImages):
         """Take the largest size that fits so often, or more images where that would be larger than a full one."""
         spec, budget = context.spec, context.budget
 
+        def room(tiles: int) -> int:
+            """Return the pixels that labels leave for all images."""
+            return budget.pixels_beside_labels(self.label_numbers(tiles * spec.classes, spec.classes), spec.channels)
+
         def each(tiles: int) -> int:
             """Return the pixels of one image; the more there are, the smaller they are."""
-            labels = tiles * spec.classes**2 if self.labels == "learned" else 0
-            return budget.pixels_beside_labels(labels, spec.channels) // (spec.classes * tiles)
+            return room(tiles) // (spec.classes * tiles)
 
         area = spec.height * spec.width
         enough = budget.pixels // (spec.classes * area) + 1  # so many are smaller than full images in any case
@@ -42,8 +45,10 @@ class Tiles(SeparateImages):
         tiles = candidates[bisect_left(candidates, True, key=lambda count: each(count) <= area)]
         size = lowres_size(each(tiles), spec.height, spec.width)
         if size is None:
-            need = self.tiles * spec.classes
-            return Refusal(f"{self.tiles} tiles per class need {need} px on {spec.name}, the budget gives {budget.pixels}")
+            need = tiles * spec.classes
+            return Refusal(
+                f"{tiles} tiles per class need {need} px on {spec.name}, the budget {budget.requested} leaves {room(tiles)} for them"
+            )
         if size == (spec.height, spec.width):
             return self.as_full(context)
         return replace(self, tiles=tiles).planned(context, tiles * spec.classes, size)

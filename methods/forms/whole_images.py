@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from bench import FORMS, Form, FormPlan, Parameterization, PlanContext, Refusal, Spec
+from bench import FORMS, FormPlan, Parameterization, PlanContext, Refusal, Spec
 from bench.decoders.images import Images, LabelForm, lowres_size
 from bench.seeding import stream
 
-Labels = Literal["fixed", "learned"]
+from ._teacher import TEACHER, TaughtForm
+
+Labels = Literal["fixed", "learned", "teacher"]
+_STORED: dict[str, LabelForm] = {"learned": "soft", TEACHER: "probabilities"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeparateImages(Form):
+class SeparateImages(TaughtForm):
     """What these forms share: images of one size.
 
     Attributes:
-        labels: ``fixed`` one-hot, or ``learned`` (one-hot at first, kept non-negative, used unnormalised).
+        labels: ``fixed`` one-hot, ``learned`` (one-hot at first, kept non-negative, used unnormalised), or ``teacher``: what
+            the feature network makes of the stored images, a row of probabilities each, which stay as they are.
     """
 
     labels: Labels = "fixed"
@@ -35,18 +39,22 @@ class SeparateImages(Form):
         height, width = plan.geometry["size"]
         return int(height), int(width)
 
-    def planned(self, context: PlanContext, images: int, size: tuple[int, int], adapted: str = "") -> FormPlan:
+    def planned(self, context: PlanContext, images: int, size: tuple[int, int], adapted: str = "") -> FormPlan | Refusal:
         """Return the plan of so many images of one size, the same number of every class."""
         geometry = {"size": list(size), "labels": self.label_form()}
-        return FormPlan(self, images, geometry, adapted)
+        return self.untaught() or FormPlan(self, images, geometry, adapted)
 
     def as_full(self, context: PlanContext) -> FormPlan | Refusal:
         """Plan full images, which this form comes to where every class has room for one."""
         return Full(labels=self.labels, init=self.init, feature_seeds=self.feature_seeds).plan(context)
 
-    def label_form(self) -> LabelForm:
-        """Return how labels are stored: not at all if they are fixed, because classes come in order."""
-        return "soft" if self.labels == "learned" else "order"
+    def label_form(self, fixed: LabelForm = "order") -> LabelForm:
+        """Return how labels are stored: not at all if they are ``fixed`` and classes come in order."""
+        return _STORED.get(self.labels, fixed)
+
+    def label_numbers(self, images: int, classes: int) -> int:
+        """Return how many label numbers are stored beside so many images."""
+        return images * classes if self.labels in _STORED else 0
 
 
 @FORMS.register("full")
@@ -62,7 +70,7 @@ class Full(SeparateImages):
         if not budget.images_per_class:
             need = spec.classes * spec.height * spec.width
             return Refusal(f"form=full needs {need} px on {spec.name} for an image of every class, the budget gives {budget.pixels}")
-        # Labels of full images are always free, whether learned or not: at most classes numbers for each that fits.
+        # Labels of full images are always free, whatever they are: at most classes numbers for each that fits.
         return self.planned(context, budget.images_per_class * spec.classes, (spec.height, spec.width))
 
 
@@ -89,8 +97,8 @@ class Lowres(SeparateImages):
 class Subset(SeparateImages):
     """As many full images as fit, of some classes only; from one image per class on the same as ``full``.
 
-    Where an objective moves the numbers, labels are learned over all classes, whatever ``labels`` says, and the images
-    start from evenly spread classes. A selection draws its classes and stores them, one number an image.
+    Where an objective moves the numbers, labels are learned over all classes, unless they are a teacher's, and the images
+    start from evenly spread classes. A selection draws its classes and stores them, one number an image, or a teacher's labels.
     """
 
     name: ClassVar[str] = "subset"
@@ -103,13 +111,13 @@ class Subset(SeparateImages):
         if not budget.images:
             need = spec.height * spec.width
             return Refusal(f"form=subset needs {need} px on {spec.name} for one image, the budget gives {budget.pixels}")
-        form = Subset(labels="learned" if context.optimised else self.labels, init=self.init, feature_seeds=self.feature_seeds)
+        form = replace(self, labels="learned") if context.optimised and not self.taught else self
         geometry = {
             "size": [spec.height, spec.width],
-            "labels": "soft" if form.labels == "learned" else "ids",
+            "labels": form.label_form("ids"),
             "classes": self._classes(context),
         }
-        return FormPlan(form, budget.images, geometry, adapted="subset")
+        return form.untaught() or FormPlan(form, budget.images, geometry, adapted="subset")
 
     def _classes(self, context: PlanContext) -> list[int]:
         classes, count = context.spec.classes, context.budget.images

@@ -13,13 +13,14 @@ import pytest
 from bench import DATASETS, BenchError, DataOptions, registry
 from bench.contract.checks import Check
 from bench.contract.datasets import DATASET_CHECKS, DECLARATION_CHECKS, DatasetTrial
+from bench.dataset_family import is_family, required
 from bench.loading import array_datasets
 
 registry.discover()
 EMBEDDED = ("digits",)  # these need no files and are checked everywhere
 NOWHERE = DataOptions(Path("no such folder"), download=False)
 REAL = DataOptions(Path(os.environ.get("DDBENCH_TEST_DATA", NOWHERE.root)), download=False)
-NAMES = [*DATASETS, *array_datasets(REAL.root)]
+NAMES = [*(name for name in DATASETS if not (is_family(DATASETS[name]) and required(DATASETS[name]))), *array_datasets(REAL.root)]
 
 
 @pytest.fixture(scope="module", params=NAMES)

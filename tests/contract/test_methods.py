@@ -15,19 +15,48 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import FORMS as STORED_FORMS
-from bench import METHODS, OBJECTIVES, PARAMETERIZATIONS, PREREQUISITES, SELECTIONS, Dataset, Method, Refusal, Spec, registry
+from bench import (
+    METHODS,
+    OBJECTIVES,
+    PARAMETERIZATIONS,
+    PREREQUISITES,
+    SELECTIONS,
+    Dataset,
+    DistilledSet,
+    Images,
+    Method,
+    Refusal,
+    Spec,
+    TrainRecipe,
+    registry,
+)
+from bench.brackets import Request
 from bench.contract.checks import Check, Inapplicable
 from bench.contract.methods import METHOD_CHECKS, TRIAL_CHECKS, check_takes_or_refuses, check_takes_or_refuses_some
 from bench.contract.parts import CLASS_CHECKS, PREREQUISITE_CHECKS, SELECTION_CHECKS, PartTrial
 from bench.contract.trials import BUDGETS, Trial, request_for, trial_of
+from bench.foreign.keeping import keep_set
 from bench.prerequisite import Need
-from bench.sweep.planning.requests import MethodRequest
+from bench.prerequisite_store import PrerequisiteStore
 
 registry.discover()
 
-#: Every method as it stands, its reference forms, and every stored form with every objective.
+#: Every method as it stands, its reference forms, every stored form with every objective, and choices that store or decode otherwise.
 REQUESTS = [request_for(name, form) for name in METHODS for form in ({}, *METHODS[name].reference_forms)]
 REQUESTS += [request_for("rat_bptt", {"form": form, "objective": objective}) for form in STORED_FORMS for objective in OBJECTIVES]
+REQUESTS += [request_for("random", {"form": form, "labels": "teacher"}) for form in ("full", "lowres", "tiles", "mosaic")]
+REQUESTS += [request_for("rat_bptt", {"labels": "teacher", "init": "real"}), request_for("podd", {"crops": "toroidal"})]
+REQUESTS += [request_for("herding", {"form": "mosaic", "labels": "teacher", "crops": "toroidal"})]
+#: The same where something has to be given to a method before it can do anything: a set that was imported.
+TRIED = [request_for(asked.name, {"set": "given"}) if asked.name == "imported" else asked for asked in REQUESTS]
+
+
+def give(digits: Dataset, scratch: Path) -> None:
+    """Put a set of one image per class where a trial looks for imported ones."""
+    stored = Images(digits.spec, count=digits.spec.classes)
+    stored.write(digits.train.unit_images(stored.slots()), stored.slots())
+    given = DistilledSet(digits.spec, stored, TrainRecipe(), coordinates="rgb")
+    keep_set(given, "given", PrerequisiteStore(scratch / "prerequisites"))
 
 
 def named(check: Any) -> str:
@@ -36,12 +65,14 @@ def named(check: Any) -> str:
 
 @pytest.fixture(
     scope="module",
-    params=[(request, budget) for request in REQUESTS for budget in BUDGETS],
+    params=[(request, budget) for request in TRIED for budget in BUDGETS],
     ids=lambda p: f"{p[0].label} at {p[1]}",
 )
 def trial(request: pytest.FixtureRequest, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Trial:
     asked, budget = request.param
-    found = trial_of(asked, budget, digits, tmp_path_factory.mktemp("trial"))
+    folder = tmp_path_factory.mktemp("trial")
+    give(digits, folder)
+    found = trial_of(asked, budget, digits, folder)
     if isinstance(found, Refusal):
         # To refuse is within the contract, provided the table can show why; nothing else is left to check.
         pytest.skip(f"refused: {found.reason}")
@@ -69,7 +100,9 @@ def test_as_a_class(name: str, check: Check[type[Method]]) -> None:
 @pytest.mark.parametrize("name", list(METHODS))
 def test_every_method_takes_some_budget(name: str, digits: Dataset, tmp_path: Path) -> None:
     """One that refuses everything would skip its whole contract."""
-    answers = [trial_of(MethodRequest(name), budget, digits, tmp_path) for budget in BUDGETS]
+    give(digits, tmp_path)
+    asked = next(request for request in TRIED if request.name == name)
+    answers = [trial_of(asked, budget, digits, tmp_path) for budget in BUDGETS]
     assert any(isinstance(answer, Trial) for answer in answers)
 
 
@@ -82,16 +115,14 @@ def no_prerequisites(need: Need) -> Path:
 
 @given(sizes, st.integers(2, 200), st.integers(1, 20_000))
 @pytest.mark.parametrize("asked", REQUESTS, ids=lambda asked: asked.label)
-def test_any_budget_is_taken_or_refused_with_a_sentence(
-    asked: MethodRequest, shape: tuple[int, int, int], classes: int, pixels: int
-) -> None:
+def test_any_budget_is_taken_or_refused_with_a_sentence(asked: Request, shape: tuple[int, int, int], classes: int, pixels: int) -> None:
     order = {"order": "identity"} if "order" in METHODS[asked.name].legal(asked.fields) else {}
     spec = Spec("any", classes, shape, tuple(map(str, range(classes))))
-    check_takes_or_refuses(MethodRequest(asked.name, "", {**asked.fields, **order}), spec, pixels, find=no_prerequisites)
+    check_takes_or_refuses(Request(asked.name, "", {**asked.fields, **order}), spec, pixels, find=no_prerequisites)
 
 
 @pytest.mark.parametrize("asked", REQUESTS, ids=lambda asked: asked.label)
-def test_budgets_that_are_tried_without_hypothesis(asked: MethodRequest) -> None:
+def test_budgets_that_are_tried_without_hypothesis(asked: Request) -> None:
     check_takes_or_refuses_some(asked)
 
 

@@ -10,17 +10,36 @@ from dataclasses import replace
 import pytest
 
 from bench import BenchError
-from bench.judge.protocol import PROTOCOLS, Protocol, get_protocol
-from bench.keys import canonical_json
+from bench.judge.protocol import DESCRIPTIONS, PROTOCOLS, Protocol, get_protocol
+from bench.keys import canonical_json, digest
 
 # A released protocol is frozen. If one of these changes, undo the change, or give the new choices a new name.
-HASHES = {"native-v1": "ff3c6802cee67449e28fd5bf", "common-v1": "9cd4ac3679334d565f821d4a"}
+HASHES = {
+    "native-v1": "ff3c6802cee67449e28fd5bf",
+    "common-v1": "9cd4ac3679334d565f821d4a",
+    "dc-v1": "7fc8a96e43ba670e102b649d",
+    "dsa-v1": "5c3148b5ac37e1f59c5d35fb",
+    "mtt-v1": "d388aaf6c9d7dd8eabde1f27",
+    "rat-v1": "5d54859773bbdb9743ac08e5",
+    "frepo-v1": "9ae93c56fc8aca0e5d28bc99",
+}
+#: Of the JSON that lies in records of the oldest protocols, which kinds of choices that came later leave as it was.
+JSON = {"native-v1": "7a4a03bd8dd65b1fe0c08ca8", "common-v1": "1e5c07ab1e24e191e36bb973"}
 
 
 @pytest.mark.parametrize("name", sorted(HASHES))
 def test_a_released_protocol_is_frozen(name: str) -> None:
     assert PROTOCOLS[name].students == 5
     assert PROTOCOLS[name].hash == HASHES[name]
+
+
+@pytest.mark.parametrize("name", sorted(JSON))
+def test_what_records_hold_of_a_released_protocol_is_frozen(name: str) -> None:
+    assert digest(PROTOCOLS[name].as_json()) == JSON[name]
+
+
+def test_every_protocol_is_described() -> None:
+    assert set(DESCRIPTIONS) == set(PROTOCOLS)
 
 
 def test_every_protocol_is_pinned() -> None:
@@ -104,4 +123,4 @@ def test_common_recipe_adds_up() -> None:
 
 def test_protocols_need_no_torch() -> None:
     code = "import sys; sys.modules['torch'] = None; from bench.judge.protocol import PROTOCOLS; print(len(PROTOCOLS))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "2"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == str(len(PROTOCOLS))

@@ -8,11 +8,14 @@ import torch
 from products import planned
 from registries import restored_registries
 
+import bench
 from bench import FORMS, METHODS, OBJECTIVES, SELECTIONS, BenchError, Form, Objective, Spec, on_features
 from bench.nn.spaces import SPACES
+from bench.prerequisite_store import PrerequisiteStore
 from bench.recipes import check_built, check_fields, load_rules, resolve_recipe
 from bench.registry import RegistrationError
 from bench.selection import checked
+from bench.sweep.planning.planner import Planner
 
 DIGITS = Spec("digits", 10, (1, 8, 8), tuple("0123456789"), mirror=False)
 
@@ -51,6 +54,34 @@ def test_unknown_parts_get_a_suggestion():
         check_fields(METHODS["rat_bptt"], {"form": "postre"}, "test")
     with pytest.raises(BenchError, match="unknown objective 'bpt'; did you mean 'bptt'"):
         check_fields(METHODS["rat_bptt"], {"objective": "bpt"}, "test")
+
+
+@pytest.mark.parametrize("name", ["podd", "random"])
+def test_bounded_crops_are_left_out_of_the_key_and_toroidal_ones_are_in_it(name):
+    """Posters had bounded crops before they had the field, and keep their keys."""
+    fields = {"order": "identity"} if name == "podd" else {"form": "mosaic"}
+    bounded, toroidal = (planned(name, DIGITS, "1", {**fields, **crops}).method for crops in ({}, {"crops": "toroidal"}))
+    assert bounded.values()["crops"] == "bounded"
+    assert "crops" in bounded.unkeyed_fields()
+    assert "crops" not in toroidal.unkeyed_fields()
+    assert bounded.unkeyed_fields() - {"crops"} == toroidal.unkeyed_fields()
+    assert toroidal.unkeyed_fields() >= (OBJECTIVES["bptt"].unkeyed if name == "podd" else set())
+
+
+def test_no_weight_decay_is_left_out_of_the_key_and_some_is_in_it():
+    without, some = (planned("rat_bptt", DIGITS, "1", {"student_weight_decay": decay}).method for decay in (0.0, 5e-4))
+    assert without.unkeyed_fields() - some.unkeyed_fields() == {"student_weight_decay"}
+
+
+def test_the_keys_of_posters_from_before_they_had_crops_stay(tmp_path):
+    """Sets on a user's disk are found by them; whoever changes one on purpose raises a version and this number."""
+    asked = ["podd[order=identity]", "random[form=mosaic]"]
+    settings = bench.settings(methods=asked, budgets=["0.5"], seeds=[0], no_reference=True, effort=0.5)
+    cells = Planner(settings, PrerequisiteStore(tmp_path)).plan().cells
+    assert {planned.cell.label: planned.distil_key for planned in cells} == {
+        "podd[order=identity]": "53498d4d38d10feccdfd3fc9",
+        "random[form=mosaic]": "23428ce84fca27685e46821e",
+    }
 
 
 def test_images_is_another_name_of_form():
@@ -141,7 +172,7 @@ def test_a_selection_without_an_objective_and_noise_alone_is_refused():
 
 #: A value that no part takes, and the bound that the sentence names.
 OUT_OF_BOUNDS = [
-    ("init", "randm", "unknown selection 'randm'; did you mean 'random'.*available: .*noise, random, real"),
+    ("init", "randm", "unknown selection 'randm'; did you mean 'random'.*available: .*noise, normal, random, real"),
     ("feature_seeds", 0, "greater than or equal to 1"),
     ("space", "nope", "unknown pixel space 'nope' .available: auto, standard, zca_frepo, zca_kip, zca_kornia"),
     ("network", "nope", "unknown network 'nope'; networks are called convnet-d"),
@@ -149,7 +180,8 @@ OUT_OF_BOUNDS = [
     ("student_optimizer", "lion", "it should be 'adam' or 'sgd'"),
     ("student_lr", -1.0, "greater than or equal to 0"),
     ("student_momentum", -0.1, "greater than or equal to 0"),
-    ("student_schedule", "never", "it should be 'constant', 'step' or 'cosine'"),
+    ("student_schedule", "never", "it should be 'constant', 'step', 'cosine' or 'warmup_cosine'"),
+    ("student_weight_decay", -1e-4, "greater than or equal to 0"),
     ("student_steps", 0, "greater than or equal to 1"),
     ("student_steps", 10**7, "less than or equal to 1000000"),
     ("student_batch", -3, "greater than or equal to 0"),
@@ -171,7 +203,8 @@ OUT_OF_BOUNDS = [
     ("networks_per_step", 0, "greater than or equal to 1"),
     ("engine", "steam", "it should be 'auto', 'plain'"),
     ("precision", "int8", "it should be 'float32', 'tf32' or 'bf16'"),
-    ("labels", "soft", "it should be 'fixed', 'proportional' or 'learned'"),
+    ("labels", "soft", "it should be 'fixed', 'proportional', 'learned' or 'teacher'"),
+    ("crops", "spherical", "it should be 'bounded' or 'toroidal'"),
     ("patches", "16", "write width x height"),
     ("overlap", 1.0, "write shares from 0 to below 1"),
     ("label_cells", 0, "greater than or equal to 1"),
@@ -201,6 +234,39 @@ def test_every_field_has_a_bound():
     assert set(METHODS["podd"].legal({})) - {"form", "objective"} == tried
     with pytest.raises(BenchError, match="field 'tiles' cannot be 0: it should be greater than or equal to 1"):
         check_fields(METHODS["random"], {"form": "tiles", "tiles": 0}, "test")
+
+
+OUT_OF_BOUNDS_OF_MATCHING = [
+    ("class_batch", 0, "greater than or equal to 1"),
+    ("distilled_batch", -1, "greater than or equal to 0"),
+    ("siamese", "flp", "unknown augmentation 'flp'"),
+    ("distance", "far", "it should be 'cosine', 'squared' or 'absolute'"),
+    ("layers", "all", "it should be 'weights' or 'convolutions'"),
+    ("network_updates", 0, "greater than or equal to 1"),
+    ("network_steps", -1, "greater than or equal to 0"),
+    ("network_data", "fake", "it should be 'distilled' or 'real'"),
+    ("network_batch", 0, "greater than or equal to 1"),
+    ("network_lr", -1, "greater than or equal to 0"),
+    ("network_momentum", -1, "greater than or equal to 0"),
+    ("network_weight_decay", -1, "greater than or equal to 0"),
+    ("network_cutmix", 1.5, "less than or equal to 1"),
+    ("network_augmentation", "flp", "unknown augmentation 'flp'"),
+    ("engine", "steam", "it should be 'auto', "),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "bound"), OUT_OF_BOUNDS_OF_MATCHING)
+def test_a_value_out_of_bounds_is_refused_by_objectives_that_match(field, value, bound):
+    for name in ("dc", "dm"):
+        if field in METHODS[name].legal({}):
+            with pytest.raises(BenchError, match=f"test: field '{field}' cannot be .*{bound}"):
+                check_fields(METHODS[name], {field: value}, "test")
+
+
+def test_every_field_of_objectives_that_match_has_a_bound():
+    own = {"dc": set(METHODS["dc"].legal({})), "dm": set(METHODS["dm"].legal({}))}
+    tried = {field for field, _, _ in (*OUT_OF_BOUNDS_OF_MATCHING, *OUT_OF_BOUNDS)}
+    assert (own["dc"] | own["dm"]) - {"form", "objective"} <= tried
 
 
 def test_bounds_hold_for_what_a_part_says_of_others(empty_room):

@@ -131,7 +131,7 @@ def test_every_sample_draws_for_itself(operation: str, count: int) -> None:
     drawn = draw(operation, count, SHAPE, stream(operation, count))
     out = drawn(x)
     assert out.shape == x.shape
-    if operation not in ("flip", "crop", "cutout"):  # their few outcomes may coincide
+    if operation not in ("flip", "crop", "cutout", "pad", "hole"):  # their few outcomes may coincide
         assert all(not torch.equal(out[0], out[i]) for i in range(1, count))
 
 
@@ -207,6 +207,13 @@ GOLDEN: dict[str, list[list[float]]] = {
     "rotate": [[0.9736, -0.2282, 0, 0.2282, 0.9736, 0], [0.9998, -0.0193, 0, 0.0193, 0.9998, 0]],
     "color": [[0.4538, 0.4365, 1.1290], [0.0861, 1.5801, 1.4534]],
     "cutout": [[4, 7, 6, 9], [6, 7, 6, 9]],
+    "pad": [[1, 0, 0, 0, 1, 0.25], [1, 0, -0.8, 0, 1, -0.25]],
+    "resize": [[1.062, 0, 0, 0, 1.1319, 0], [1.1878, 0, 0, 0, 1.2352, 0]],
+    "turn": [[0.8396, 0.5432, 0, -0.5432, 0.8396, 0], [0.9979, 0.0641, 0, -0.0641, 0.9979, 0]],
+    "tint": [[0.1768, 1.1187, 1.2737], [0.0679, 1.0291, 0.8398]],
+    "zoom": [[0.8838, 0, 0.0599, 0, 0.8838, -0.0561], [1.2016, 0, -0.1608, 0, 1.2016, 0.0291]],
+    "translate": [[1, 0, -0.2019, 0, 1, -0.2286], [1, 0, 0.2063, 0, 1, 0.0412]],
+    "hole": [[5, 6, 7, 8], [5, 6, 8, 9]],
 }
 
 

@@ -191,6 +191,48 @@ def test_schedules() -> None:
     assert learning_rate(replace(recipe, schedule="cosine"), 2) == pytest.approx(0.4)
 
 
+def test_the_warm_up_is_a_line_and_what_follows_a_cosine_to_a_hundredth() -> None:
+    recipe = TrainRecipe(lr=0.8, steps=2500, schedule="warmup_cosine")
+    assert [learning_rate(recipe, step) for step in (0, 125, 500, 1500)] == pytest.approx([0.0, 0.2, 0.8, 0.8 * 0.505])
+    assert learning_rate(recipe, 2499) == pytest.approx(0.008, rel=1e-3)
+    assert learning_rate(replace(recipe, steps=100), 99) == pytest.approx(0.8 * 99 / 500)  # it ends within the warm-up
+
+
+@pytest.mark.parametrize(("epochs", "first"), [(1, None), (2, None), (3, 2), (4, 3), (10, 6), (300, 151)])
+def test_in_epochs_the_rate_falls_after_half_of_them_and_one(epochs: int, first: int | None) -> None:
+    recipe = TrainRecipe(lr=0.8, steps=3 * epochs, schedule="step")
+    low = [step for step in range(recipe.steps) if learning_rate(recipe, step, steps_of_an_epoch=3) == pytest.approx(0.08)]
+    assert low == list(range(recipe.steps if first is None else 3 * first, recipe.steps))
+
+
+@pytest.mark.parametrize("name", ["convnet-d2-w8", "convnet-d1-w65"], ids=["grouped", "sequential"])
+def test_epochs_show_every_image_once_and_are_followed_as_in_a_plain_loop(name: str) -> None:
+    """Ten images in batches of four: 4, 4 and 2 of a permutation, then of the next one; the last of four epochs at a tenth of the rate."""
+    recipe = TrainRecipe("sgd", lr=0.05, steps=12, batch_size=4, momentum=0.9, schedule="step", augmentation="crop")
+    network, batch = build_network(name, SPEC), data(10)
+    trained = train_students(network, batch, recipe, STUDENTS, [12], sampling="epochs")[12]
+    for found, student in zip(trained, STUDENTS, strict=True):
+        parameters = {key: value.requires_grad_() for key, value in initial_parameters(network, student.generator("init")).items()}
+        optimizer = torch.optim.SGD(parameters.values(), lr=0.05, momentum=0.9)
+        batches, augmentation = student.generator("batches"), student.generator("augmentation")
+        for epoch in range(4):
+            optimizer.param_groups[0]["lr"] = 0.005 if epoch >= 3 else 0.05
+            for pick in torch.randperm(10, generator=batches).split(4):
+                images = draw("crop", len(pick), SPEC.shape, augmentation)(batch.images[pick])
+                optimizer.zero_grad()
+                F.cross_entropy(forward(network, parameters, images), batch.labels[pick]).backward()
+                optimizer.step()
+        expected = {key: value.detach() for key, value in parameters.items()}
+        torch.testing.assert_close(flat(found), flat(expected), rtol=1e-3, atol=2e-4)
+
+
+def test_an_epoch_of_a_small_set_is_one_step_on_all_of_it() -> None:
+    network, recipe = build_network("convnet-d2-w8", SPEC), TrainRecipe("sgd", lr=0.05, steps=3, batch_size=256)
+    epochs = train_students(network, data(), recipe, STUDENTS, [3], sampling="epochs")[3]
+    subset = train_students(network, data(), recipe, STUDENTS, [3])[3]
+    assert all(torch.equal(flat(one), flat(other)) for one, other in zip(epochs, subset, strict=True))
+
+
 @pytest.mark.parametrize("name", ["convnet-d2-w8", "convnet-d1-w65"], ids=["grouped", "sequential"])
 def test_predictions_are_the_largest_logits_in_any_batching(name: str) -> None:
     network = build_network(name, SPEC)

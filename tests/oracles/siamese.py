@@ -30,14 +30,14 @@ def shift(image: Tensor, right: int, down: int) -> Tensor:
 
 
 def resample(image: Tensor, matrix: list[list[float]]) -> Tensor:
-    """Bilinear look-up, pixel by pixel, at matrix·(x, y) in units where the image spans -1..1 (pixel edges)."""
+    """Bilinear look-up, pixel by pixel, at matrix·(x, y, 1) in units where the image spans -1..1 (pixel edges)."""
     _, height, width = image.shape
     out = torch.zeros_like(image)
     for y in range(height):
         for x in range(width):
             u, v = (2 * x + 1) / width - 1, (2 * y + 1) / height - 1
-            source_x = ((matrix[0][0] * u + matrix[0][1] * v + 1) * width - 1) / 2
-            source_y = ((matrix[1][0] * u + matrix[1][1] * v + 1) * height - 1) / 2
+            source_x = ((matrix[0][0] * u + matrix[0][1] * v + matrix[0][2] + 1) * width - 1) / 2
+            source_y = ((matrix[1][0] * u + matrix[1][1] * v + matrix[1][2] + 1) * height - 1) / 2
             left, top = math.floor(source_x), math.floor(source_y)
             for yy in (top, top + 1):
                 for xx in (left, left + 1):

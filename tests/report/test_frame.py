@@ -59,3 +59,12 @@ def test_what_no_record_has_is_a_missing_number(field):
     frame = score_frame([make_record(audit={}, distil={})])
     assert frame[field].isna().all()
     assert frame[field].dtype == float
+
+
+def test_records_from_before_a_field_belong_to_the_row_of_those_after_it():
+    """The new field stands at what held without it, so it is not keyed, and both are seeds of one row."""
+    before = make_record(cell=make_cell(fields={"window": 20}, unkeyed=["engine"]))
+    after = make_record(cell=make_cell(seed=1, fields={"window": 20, "crops": "bounded"}, unkeyed=["crops", "engine"]))
+    other = make_record(cell=make_cell(seed=2, fields={"window": 20, "crops": "toroidal"}, unkeyed=["engine"]))
+    frame = score_frame([before, after, other]).drop_duplicates("key")
+    assert frame.cell.iloc[0] == frame.cell.iloc[1] != frame.cell.iloc[2]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_files import write_layout
+from data_files import write_cub200, write_layout
 
 import bench
 from bench import BenchError, DataOptions, load_dataset
@@ -58,10 +58,25 @@ def test_list_shows_arrays_and_what_is_wrong_with_them(tmp_path: Path, capsys: W
     (tmp_path / "unreadable" / "classes.txt").write_bytes(b"\xff")
     assert main(["list", "--offline", "--data-root", str(tmp_path)]) == 0
     rows = {line.split()[0]: " ".join(line.split()) for line in capsys.readouterr().out.splitlines() if line.startswith("  ")}
-    assert rows["toy"] == f"toy available (plain array layout) 3 classes, 24 images of 3x8x8 arrays in {tmp_path / 'toy'}"
+    assert rows["toy"] == f"toy available (unofficial) 3 classes, 24 images of 3x8x8 arrays in {tmp_path / 'toy'}"
     assert rows["broken"].startswith("broken not usable ")
     assert "there are 5, so store one label for each image" in rows["broken"]
     assert "unreadable not usable " in rows["unreadable"]
     assert "cannot be read as UTF-8 text" in rows["unreadable"]
     assert rows["mnist"].startswith("mnist not there ")
     assert rows["digits"].startswith("digits available 10 classes, 1000 images of 1x8x8")
+
+
+def test_list_decodes_nothing_and_says_what_is_prepared(tmp_path: Path, capsys: Words) -> None:
+    write_cub200(tmp_path)
+
+    def rows() -> dict[str, str]:
+        assert main(["list", "--offline", "--data-root", str(tmp_path)]) == 0
+        return {line.split()[0]: " ".join(line.split()) for line in capsys.readouterr().out.splitlines() if line.startswith("  ")}
+
+    before = rows()
+    assert before["cub200"].startswith("cub200 once it is prepared CUB-200-2011: 200 kinds of birds")
+    assert before["image_folder"].startswith("image_folder with path Images of your own in class folders")
+    assert not (tmp_path / "decoded").exists()
+    load_dataset("cub200", options=DataOptions(tmp_path, download=False))
+    assert rows()["cub200"].startswith("cub200 available (unofficial) 3 classes, 15 images of 3x32x32")

@@ -652,7 +652,8 @@ template <class T> struct Net {
             }
     }
 
-    void logits(const T *theta, const T *images, int n, T *out) {
+    // Runs the blocks on n images, micro-batch by micro-batch, and hands the features of every image to ``use(image, features)``.
+    template <class Use> void embed(const T *theta, const T *images, int n, Use use) {
         const int step = micro(n);
         if (step > capacity) capacity = step;
         T *scratch = tape.need(tape_size * (size_t)step);
@@ -660,10 +661,18 @@ template <class T> struct Net {
         for (int s = 0; s < n; s += step) {
             const int count = std::min(step, n - s);
             forward(theta, images + s * pixels, count, scratch);
-            for (int k = 0; k < classes; ++k)
-                for (int c = 0; c < count; ++c)
-                    out[(size_t)(s + c) * classes + k] = dot(theta + head + k * features, scratch + c * tape_size + tape_features) + theta[head_bias + k];
+            for (int c = 0; c < count; ++c) use((size_t)(s + c), scratch + c * tape_size + tape_features);
         }
+    }
+
+    void logits(const T *theta, const T *images, int n, T *out) {
+        embed(theta, images, n, [&](size_t image, const T *f) {
+            for (int k = 0; k < classes; ++k) out[image * classes + k] = dot(theta + head + k * features, f) + theta[head_bias + k];
+        });
+    }
+
+    void embeddings(const T *theta, const T *images, int n, T *out) {
+        embed(theta, images, n, [&](size_t image, const T *f) { std::memcpy(out + image * features, f, sizeof(T) * features); });
     }
 
     double gradient(const T *theta, const T *images, const T *labels, int n, T scale, T *grad, T *saved) {
@@ -918,6 +927,11 @@ int ddbench_gradient(void *handle, const void *theta, const void *images, const 
 
 int ddbench_logits(void *handle, const void *theta, const void *images, int n, void *out) {
     WITH(handle, { net.logits((const T *)theta, (const T *)images, n, (T *)out); })
+}
+
+// The inputs of the last layer, in the order of a row of its packed weights.
+int ddbench_features(void *handle, const void *theta, const void *images, int n, void *out) {
+    WITH(handle, { net.embeddings((const T *)theta, (const T *)images, n, (T *)out); })
 }
 
 // out += Hessian times direction; dx, dy = tangents of the gradients of images and labels (either may be null).

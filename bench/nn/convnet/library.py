@@ -31,6 +31,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "ddbench_sizes": (_I, (_P, ctypes.POINTER(_Z), ctypes.POINTER(_Z))),
     "ddbench_gradient": (_I, (_P, _P, _P, _P, _I, _D, _P, _P, ctypes.POINTER(_D))),
     "ddbench_logits": (_I, (_P, _P, _P, _I, _P)),
+    "ddbench_features": (_I, (_P, _P, _P, _I, _P)),
     "ddbench_adam": (None, (_I, _Z, _P, _P, _P, _P, _P, _P, _P, _D, _D, _D, _D)),
     "ddbench_adam_reverse": (_D, (_I, _Z, _P, _P, _P, _P, _P, _P, _P, _D, _D, _D, _D)),
     "ddbench_product": (_I, (_P, _P, _P, _P, _P, _I, _D, _P, _P, _P, _P)),

@@ -92,6 +92,14 @@ class NativeConvNet:
             raise MemoryError("the compiled engine ran out of memory")
         return out
 
+    def features(self, theta: Tensor, images: Tensor) -> Tensor:
+        """Return the (n, d) inputs of the last layer at packed parameters, in the network's order."""
+        images = self._images(images)
+        out = images.new_empty(len(images), self.packing.row)
+        if self.library.ddbench_features(self.handle, theta.data_ptr(), images.data_ptr(), len(images), out.data_ptr()):
+            raise MemoryError("the compiled engine ran out of memory")
+        return out[:, self.packing.features]
+
     def _batch(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return images and labels as the kernels read them."""
         images, labels = self._images(batch.images), batch.labels.detach().to(self.dtype).contiguous()

@@ -18,10 +18,14 @@ class Packing:
     Attributes:
         forward: (Q,) for every packed position where its number lies, or P where it is a padding zero.
         backward: (P,) for every parameter its packed position.
+        features: (d,) for every input of the last layer its place in a packed row of that layer.
+        row: numbers of such a row, padding included.
     """
 
     forward: Tensor
     backward: Tensor
+    features: Tensor
+    row: int
 
     @property
     def size(self) -> int:
@@ -54,12 +58,14 @@ class Packing:
         head = places["head.weight"].view(-1, network.width, height * width)
         head = padded(head, 0, 0, 0, spare).unflatten(1, (-1, lanes))  # (class, block, lane, pixel)
         parts.append(head.transpose(2, 3).flatten())
+        row = head[0].numel()
         parts.append(padded(places["head.bias"], 0, -network.head.out_features % lanes))
         forward = torch.cat(parts)
         backward = torch.empty(count, dtype=torch.int64)
         kept = forward < count
         backward[forward[kept]] = torch.nonzero(kept).flatten()
-        return cls(forward, backward)
+        first = backward[places["head.weight"][0]]  # a row begins with the first channel's first pixel
+        return cls(forward, backward, first - first[0], row)
 
     def pack(self, theta: Tensor) -> Tensor:
         """Return the packed vector of ``theta`` (P,)."""

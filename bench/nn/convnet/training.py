@@ -31,7 +31,7 @@ class CompiledStudent:
         """Start from ``parameters``."""
         self.net, self.recipe, self.steps = net, recipe, 0
         self.shapes = {name: p.shape for name, p in network.named_parameters()}
-        self.theta = net.pack(torch.cat([parameters[name].flatten() for name in self.shapes]))
+        self.theta = packed(net, network, parameters)
         self.first, self.second = torch.zeros_like(self.theta), torch.zeros_like(self.theta)
 
     @torch.no_grad()
@@ -56,6 +56,9 @@ class CompiledStudent:
 
 def compiled_predictions(net: NativeConvNet, network: nn.Module, students: Sequence[Parameters], images: Tensor) -> Tensor:
     """Return the class each student gives to each image: (K, n) int64."""
-    names = [name for name, _ in network.named_parameters()]
-    packed = [net.pack(torch.cat([student[name].detach().flatten() for name in names])) for student in students]
-    return torch.stack([net.logits(theta, images).argmax(1) for theta in packed])
+    return torch.stack([net.logits(packed(net, network, student), images).argmax(1) for student in students])
+
+
+def packed(net: NativeConvNet, network: nn.Module, parameters: Parameters) -> Tensor:
+    """Return parameters by name as the vector that the kernels read."""
+    return net.pack(torch.cat([parameters[name].detach().flatten() for name, _ in network.named_parameters()]))

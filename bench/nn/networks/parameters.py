@@ -17,7 +17,8 @@ def initial_parameters(network: nn.Module, generator: torch.Generator, device: t
     """Draw fresh parameters as PyTorch's defaults do: kaiming-uniform with a = √5, norms at one and zero.
 
     Args:
-        network: built by ``build_network``; of its layers only Conv2d, Linear and GroupNorm may hold parameters.
+        network: built by ``build_network``; of its layers only Conv2d, Linear and GroupNorm may hold parameters. A layer
+            with a method ``draw(generator)`` draws its own by name.
         generator: the only source of randomness, a CPU generator.
         device: where the parameters are put.
 
@@ -35,7 +36,9 @@ def initial_parameters(network: nn.Module, generator: torch.Generator, device: t
         own = dict(layer.named_parameters(prefix=prefix, recurse=False))
         if not own:
             continue
-        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+        if callable(drawing := getattr(layer, "draw", None)):
+            drawn |= {f"{prefix}.{name}": value for name, value in drawing(generator).items()}
+        elif isinstance(layer, (nn.Conv2d, nn.Linear)):
             fan_in = layer.weight[0].numel()
             # kaiming_uniform(a=√5) of the weight and the uniform of the bias have the same bound.
             bound = 1.0 / math.sqrt(fan_in)

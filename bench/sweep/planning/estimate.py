@@ -113,8 +113,11 @@ class Estimator:
 
     def _counted_judge(self, planned: PlannedCell) -> float | None:
         dataset, protocol = self.plan.datasets[planned.cell.dataset], self.plan.protocol
-        own = planned.resolution.presented_examples if planned.resolution else None
-        presented = protocol.common.presented_examples if protocol.common else own
+        presented = planned.resolution.presented_examples if planned.resolution else None
+        if protocol.common is not None:
+            presented = protocol.common.presented_examples
+        elif protocol.published is not None:
+            presented = protocol.published.presented(dataset.spec, _images(dataset.spec, planned))
         if presented is None:
             return None
         return _START_SECONDS + judge_flops(dataset, protocol, planned.cell.network, presented) / self._rate(dataset.spec)
@@ -130,6 +133,11 @@ class Estimator:
         if spec.name not in self._rates:
             self._rates[spec.name] = measure_flop_rate(spec, torch.device(self.device))
         return self._rates[spec.name]
+
+
+def _images(spec: Spec, planned: PlannedCell) -> int:
+    """Return about how many images a set decodes to: as many as fit whole, at least one per class."""
+    return max(spec.classes, int(planned.cell.budget["pixels"]) // (spec.height * spec.width))
 
 
 def _closest(records: list[Record], planned: PlannedCell) -> list[Record]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...brackets import Request, write_value
 from ...method import Method
 from ...registry import METHODS
-from .requests import MethodRequest, write_value
 
 
-def with_overrides(request: MethodRequest, overrides: Mapping[str, Mapping[str, Any]]) -> MethodRequest:
+def with_overrides(request: Request, overrides: Mapping[str, Mapping[str, Any]]) -> Request:
     """Add the fields of ``--set`` and ``--config`` that the brackets leave open to a request and to its name."""
     asked = overrides.get(request.name, {})
     added = fitting(METHODS[request.name], request.fields, asked) if request.name in METHODS else dict(asked)
@@ -18,7 +18,7 @@ def with_overrides(request: MethodRequest, overrides: Mapping[str, Mapping[str, 
     if not added:
         return request
     shown = [f"{key}={write_value(value)}" for key, value in sorted(added.items())]
-    return MethodRequest(request.name, ",".join(filter(None, [request.variant, *shown])), {**request.fields, **added})
+    return Request(request.name, ",".join(filter(None, [request.variant, *shown])), {**request.fields, **added})
 
 
 def axes_of(method: type[Method], fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ...data import DataOptions, Dataset
@@ -51,6 +52,7 @@ class Plan:
         protocol: how sets are judged.
         options: where the data sets are.
         left_out: a sentence for whatever an ordinary run has and this one has not.
+        asked: name of a data set -> how it is asked for; they differ where a parameter is a path.
     """
 
     cells: list[PlannedCell]
@@ -58,6 +60,7 @@ class Plan:
     protocol: Protocol
     options: DataOptions
     left_out: tuple[str, ...] = ()
+    asked: Mapping[str, str] = field(default_factory=dict)
 
     def pending(self) -> list[PlannedCell]:
         """Return the cells that need a process."""

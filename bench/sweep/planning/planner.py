@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+from ...brackets import Request, bounded, parse_requests
 from ...budget import Budget, BudgetRequest
 from ...data import DataOptions, Dataset, SplitName, default_data_root
 from ...errors import BenchError
@@ -26,7 +27,6 @@ from .cell_keys import distil_key
 from .codehash import code_hash
 from .overrides import axes_of, fitting, with_overrides
 from .plan import Plan, PlannedCell
-from .requests import MethodRequest, bounded, parse_requests
 from .same_cell import merge
 
 FULL_DATA = "full-data"
@@ -51,7 +51,7 @@ class _Choice:
     """
 
     kind: Kind
-    request: MethodRequest
+    request: Request
     recipe: ResolvedRecipe
     method: Method
     resolution: Resolution | None = None
@@ -85,17 +85,18 @@ class Planner:
         options = DataOptions(self._root(), self._may_download())
         planned: dict[str, PlannedCell] = {}
         # All are opened before any is planned, which may build what a method has to look into.
-        datasets = {name: self._open(name, options) for name in self.settings.datasets}
+        datasets, asked = self._open_all(options)
         for dataset in datasets.values():
             for cell in self._cells_of(dataset, contestants, protocol):
                 cell.cell.unofficial = not dataset.official
+                cell.cell.notes += dataset.notes
                 merge(planned, cell)
         cells = list(planned.values())
         _require_something(cells)
         left_out = [] if self.settings.no_reference or self._wants_full_data() else [_NO_FULL_DATA.format(self.settings.effort)]
-        return Plan(cells, datasets, protocol, replace(options, download=False), tuple(left_out))
+        return Plan(cells, datasets, protocol, replace(options, download=False), tuple(left_out), asked)
 
-    def check(self) -> tuple[Protocol, tuple[MethodRequest, ...]]:
+    def check(self) -> tuple[Protocol, tuple[Request, ...]]:
         """Check every name and field, before anything is read or written.
 
         Returns:
@@ -118,6 +119,24 @@ class Planner:
     def _root(self) -> Path:
         return Path(self.settings.data_root) if self.settings.data_root else default_data_root()
 
+    def _open_all(self, options: DataOptions) -> tuple[dict[str, Dataset], dict[str, str]]:
+        """Open all data sets, by their names, and return with them how each was asked for.
+
+        Raises:
+            BenchError: one cannot be used, or two folders would have one name.
+        """
+        datasets: dict[str, Dataset] = {}
+        asked: dict[str, str] = {}
+        for name in self.settings.datasets:
+            dataset = self._open(name, options)
+            if (other := asked.get(dataset.spec.name, name)) != name:
+                raise BenchError(
+                    f"data sets '{other}' and '{name}' would both be called '{dataset.spec.name}'; run them one after the other, "
+                    "into a folder each with --out, or rename one"
+                )
+            datasets[dataset.spec.name], asked[dataset.spec.name] = dataset, name
+        return datasets, asked
+
     def _open(self, name: str, options: DataOptions) -> Dataset:
         """Open a data set, and see that its test split can be used, too."""
         dataset = load_dataset(name, cast(SplitName, self.settings.split), options)
@@ -129,7 +148,7 @@ class Planner:
         protocol = get_protocol(self.settings.protocol, self.settings.students)
         return replace(protocol, network=self.settings.network) if self.settings.network else protocol
 
-    def _contestants(self) -> tuple[MethodRequest, ...]:
+    def _contestants(self) -> tuple[Request, ...]:
         """Check the names and fields of all methods, and put ``--set`` and ``--config`` into the requests.
 
         Brackets win over overrides of their field, and a row's name must tell what was changed, so both are shown as
@@ -142,7 +161,7 @@ class Planner:
             self._check_overrides(require(METHODS, name), values, requests)
         return tuple(with_overrides(request, self.settings.set) for request in requests)
 
-    def _check_overrides(self, method: type[Method], values: Mapping[str, Any], requests: Sequence[MethodRequest]) -> None:
+    def _check_overrides(self, method: type[Method], values: Mapping[str, Any], requests: Sequence[Request]) -> None:
         """Check that every field of ``--set`` or ``--config`` fits some row of its method; the others go without it."""
         rows = [s.fields for s in requests if s.name == method.name]
         rows += [] if self.settings.no_reference else [dict(form) for form in method.reference_forms]
@@ -151,15 +170,15 @@ class Planner:
             suited = [fields for fields in rows if key in fitting(method, fields, {key: value})]
             check_fields(method, {key: value}, f"set '{method.name}'", axes_of(method, (suited or rows or [{}])[0]))
 
-    def _references(self) -> Iterator[MethodRequest]:
+    def _references(self) -> Iterator[Request]:
         if self.settings.no_reference:
             return
         for name in METHODS:
             for form in METHODS[name].reference_forms:
                 variant = ",".join(f"{key}={value}" for key, value in form.items())
-                yield with_overrides(MethodRequest(name, variant, form), self.settings.set)
+                yield with_overrides(Request(name, variant, form), self.settings.set)
 
-    def _cells_of(self, dataset: Dataset, contestants: Sequence[MethodRequest], protocol: Protocol) -> Iterator[PlannedCell]:
+    def _cells_of(self, dataset: Dataset, contestants: Sequence[Request], protocol: Protocol) -> Iterator[PlannedCell]:
         data_hash = dataset.fingerprint()
         spec, counts = dataset.spec, dataset.class_counts()
         wanted = [("contestant", s) for s in contestants] + [("reference", s) for s in self._references()]
@@ -184,7 +203,7 @@ class Planner:
             looked_into.append(need)
         return ensure(need, dataset, self.prerequisites, data_hash=data_hash).path
 
-    def _choose(self, kind: Kind, request: MethodRequest, context: PlanContext) -> _Choice:
+    def _choose(self, kind: Kind, request: Request, context: PlanContext) -> _Choice:
         """Plan a method with each of its candidate parts in turn, until one is not refused."""
         method_class, tried = METHODS[request.name], None
         explicit = check_fields(method_class, request.fields, f"method '{request.label}'")
@@ -204,7 +223,7 @@ class Planner:
     def _try(
         self,
         kind: Kind,
-        request: MethodRequest,
+        request: Request,
         method_class: type[Method],
         parts: Mapping[str, Any],
         explicit: Mapping[str, Any],
@@ -264,6 +283,7 @@ class Planner:
             adapted=resolution.adapted,
             external=resolution.external,
             notes=list(resolution.notes),
+            origin=resolution.origin,
             tuned=choice.recipe.tuned,
             tuning_trials=choice.recipe.trials,
             sources=list(choice.recipe.sources),

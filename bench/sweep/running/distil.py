@@ -124,7 +124,7 @@ def _validator(payload: Payload, opened: Opened) -> Validator | None:
     if opened.dataset.val is None:
         return None
     return Validator(
-        opened.cell.dataset,
+        payload.asked or opened.cell.dataset,
         cast(SplitName, opened.cell.split),
         opened.options,
         opened.store.prerequisites,

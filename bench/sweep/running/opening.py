@@ -69,7 +69,7 @@ def open_dataset(payload: Payload, name: str, split: str, data_hash: str) -> tup
     """
     discover(payload.plugins)
     options = DataOptions(Path(payload.data), download=False)
-    dataset = load_dataset(name, cast(SplitName, split), options)
+    dataset = load_dataset(payload.asked or name, cast(SplitName, split), options)
     if dataset.fingerprint() != data_hash:
         raise BenchError(f"the files of data set '{name}' changed after the run was planned; start it again")
     return dataset, options

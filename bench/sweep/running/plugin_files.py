@@ -29,7 +29,7 @@ def surroundings_of(cell: Cell, environment: dict[str, Any], decoders: Iterable[
 
 def _entries(cell: Cell, decoders: Iterable[str] | None) -> Iterator[Any]:
     """Yield what is registered and used by a cell, and the bases of its classes."""
-    named = [(DATASETS, cell.dataset), (METHODS, cell.method)]
+    named = [(DATASETS, cell.dataset.partition("[")[0]), (METHODS, cell.method)]
     named += [(_PARTS[kind], name) for kind, name in cell.parts.items() if kind in _PARTS]
     named += [(PREREQUISITES, str(needed.get("name"))) for needed in cell.prerequisites]
     named += [(PARAMETERIZATIONS, name) for name in (PARAMETERIZATIONS if decoders is None else decoders)]

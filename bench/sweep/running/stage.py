@@ -39,6 +39,7 @@ class Payload:
         out: absolute path of the out folder.
         data: root of the data sets, which are all there.
         cell: what is run; ``None`` if a prerequisite is built.
+        asked: how its data set is asked for, if that is not by its name: with the whole path of a folder.
         distil_key: key of the distilled set; empty for the full-data line.
         prerequisite: ``name``, ``config``, ``seed`` and ``key`` as in ``Cell.prerequisites``, and the ``dataset``,
             ``split`` and ``data_hash`` it is built on; empty if a cell is run.
@@ -54,6 +55,7 @@ class Payload:
     out: str
     data: str
     cell: Cell | None = None
+    asked: str = ""
     distil_key: str = ""
     prerequisite: dict[str, Any] = field(default_factory=dict)
     plugins: tuple[str, ...] = ()

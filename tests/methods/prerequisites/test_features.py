@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 
 from bench import Batch, BenchError, Dataset, Need, RealImages, Split
+from bench.methods.prerequisites.features import read_teacher
+from bench.nn.networks import build_network
+from bench.nn.networks import features as features_of
+from bench.nn.spaces import fit_space
 from bench.nn.training import train_students
-from bench.prerequisite_store import PrerequisiteStore, ensure
+from bench.prerequisite_store import PrerequisiteStore, ensure, resolve
 from bench.selection import features_need, read_features
 
 FEW = {"steps": 5}
@@ -78,3 +83,38 @@ def test_larger_images_get_a_deeper_network(digits, tmp_path):
 def test_an_unknown_network_is_refused(digits, tmp_path):
     with pytest.raises(BenchError, match="unknown network 'convnet'"):
         ensure(Need("features", {"network": "convnet"}), digits, PrerequisiteStore(tmp_path))
+
+
+def test_the_network_that_is_kept_is_the_one_whose_features_are(digits, tmp_path):
+    built = ensure(features_need(0), digits, PrerequisiteStore(tmp_path)).path
+    teacher = read_teacher(built)
+    assert (teacher.network, teacher.space) == ("convnet-d2-w32", "standard")
+    network = build_network(teacher.network, digits.spec)
+    seen = fit_space(teacher.space, digits.train).transform(digits.train.unit_images())
+    assert torch.allclose(features_of(network, teacher.parameters, seen), read_features(built), atol=1e-4)
+    probabilities = teacher.probabilities(seen, digits.spec)
+    assert probabilities.shape == (len(digits.train), 10)
+    assert torch.allclose(probabilities.sum(1), torch.ones(len(digits.train)))
+    assert float((probabilities.argmax(1) == digits.train.labels).float().mean()) > 0.95
+
+
+def test_features_from_before_networks_were_kept_are_built_again_the_same(digits, tmp_path):
+    """Their folder is as an earlier version left it: whole by its own manifest, without a network."""
+    need, store = Need("features", FEW), PrerequisiteStore(tmp_path)
+    built = ensure(need, digits, store)
+    manifest = json.loads((built.path / "manifest.json").read_text())
+    features_file = (built.path / "features.safetensors").read_bytes()
+    del manifest["files"]["network.safetensors"]
+    for name in ("network.safetensors", "manifest.json"):
+        (built.path / name).unlink()
+    (built.path / "manifest.json").write_text(json.dumps(manifest))
+    again = ensure(need, digits, store)
+    assert (again.fresh, again.key) == (True, built.key)
+    assert (again.path / "features.safetensors").read_bytes() == features_file
+    assert read_teacher(again.path).network == "convnet-d2-w32"
+    assert "network.safetensors is not among its files" in store.warnings[0]
+
+
+def test_the_key_of_features_is_the_one_from_before_networks_were_kept():
+    """Coresets and class orders of users are keyed by it."""
+    assert resolve(features_need(3)).key(3, "data") == "2843cb71de8475461d340f1c"

@@ -14,7 +14,7 @@ from bench.nn.convnet import library
 from bench.nn.convnet.eager import BlockTangent, EagerConvNet
 from bench.nn.convnet.native import NativeConvNet
 from bench.nn.convnet.packing import Packing
-from bench.nn.networks import ConvNet, build_network, forward, stack
+from bench.nn.networks import ConvNet, build_network, features, forward, stack
 from bench.nn.training import soft_cross_entropy
 from bench.seeding import stream
 
@@ -152,6 +152,7 @@ def test_whole_networks_compiled(case: tuple[int, ...], height: int, width: int,
     assert loss == pytest.approx(float(soft_cross_entropy(forward(network, theta, batch.images), batch.labels)))
     close(net.unpack(gradient), torch.cat([first[key].flatten() for key in theta]))
     close(net.logits(flat, batch.images), forward(network, theta, batch.images))
+    close(net.features(flat, batch.images), features(network, theta, batch.images))
     for kept in (tape, None):
         product, images, labels = net.product(flat, along, batch, kept)
         close(net.unpack(product), torch.cat([second[key].flatten() for key in theta]))

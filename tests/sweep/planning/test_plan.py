@@ -21,9 +21,11 @@ from bench import (
     Spec,
     Split,
     Task,
+    brackets,
     load_dataset,
     registry,
 )
+from bench.brackets import Request
 from bench.judge.protocol import get_protocol
 from bench.keys import digest
 from bench.method import scaled_steps
@@ -32,12 +34,10 @@ from bench.record import SCHEMA, Record
 from bench.report.marks import marks_of
 from bench.report.sections import build_sections
 from bench.sweep.planning import planner as planning
-from bench.sweep.planning import requests
 from bench.sweep.planning.history import attach
 from bench.sweep.planning.overrides import with_overrides
 from bench.sweep.planning.plan import Plan, PlannedCell
 from bench.sweep.planning.planner import Planner
-from bench.sweep.planning.requests import MethodRequest
 from bench.sweep.readers import merge, parse_set
 from bench.sweep.store import Store
 
@@ -256,15 +256,15 @@ def test_an_answer_that_no_record_could_hold_fails_its_own_cells(make, monkeypat
 
 
 def test_brackets_win_over_overrides_by_whatever_name() -> None:
-    tiles = MethodRequest("random", "images=tiles", {"images": "tiles"})
+    tiles = Request("random", "images=tiles", {"images": "tiles"})
     assert with_overrides(tiles, parse_set(["random.form=full"])) == tiles
 
 
 def test_overrides_show_in_the_name_and_give_way_to_brackets() -> None:
     overrides = parse_set(["m.x=1", "m.y=word", "other.z=3"])
-    assert with_overrides(MethodRequest("m"), overrides) == MethodRequest("m", "x=1,y=word", {"x": 1, "y": "word"})
-    assert with_overrides(MethodRequest("m", "x=2", {"x": 2}), overrides) == MethodRequest("m", "x=2,y=word", {"x": 2, "y": "word"})
-    assert with_overrides(MethodRequest("n"), overrides) == MethodRequest("n")
+    assert with_overrides(Request("m"), overrides) == Request("m", "x=1,y=word", {"x": 1, "y": "word"})
+    assert with_overrides(Request("m", "x=2", {"x": 2}), overrides) == Request("m", "x=2,y=word", {"x": 2, "y": "word"})
+    assert with_overrides(Request("n"), overrides) == Request("n")
 
 
 @pytest.mark.parametrize(
@@ -507,7 +507,7 @@ def test_the_size_of_a_run_is_that_of_all_its_axes_together(tmp_path: Path, axis
         Planner(merge({**options, **changes, "no_reference": True}, None), PrerequisiteStore(tmp_path)).check()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(requests, "MOST_CELLS", 8)
+        patch.setattr(brackets, "MOST_CELLS", 8)
         check({})
         with pytest.raises(BenchError, match="this run asks for 12 cells"):
             check({axis: (*options[axis], longer[axis])})

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bench import BenchError
-from bench.sweep.planning.requests import parse_requests, split_list, write_value
+from bench.brackets import parse_requests, split_list, write_value
 
 
 def parse(text: str) -> list[tuple[str, str, dict[str, object]]]:

@@ -1,18 +1,19 @@
-"""Which methods a sweep runs: ``podd[order=random,window=[10,20]],rat_bptt`` becomes three requests. Free of torch."""
+"""Names with parameters in brackets: ``podd[order=random,window=[10,20]],rat_bptt`` becomes three requests. Free of torch."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...errors import BenchError, cut, shorten
-from ...record import label_of
-from ...yaml_text import read_yaml
+from .errors import BenchError, cut, shorten
+from .record import label_of
+from .yaml_text import read_yaml
 
 #: Cells of one run. More take minutes to plan and fill memory; several runs into one folder share everything.
 MOST_CELLS = 100_000
@@ -23,11 +24,11 @@ _SELECTION = re.compile(r"(?P<name>[^\[\]=\s]+)(\[(?P<fields>.*)\])?", re.DOTALL
 
 
 @dataclass(frozen=True)
-class MethodRequest:
-    """One method with the hyper-parameters typed in its brackets.
+class Request:
+    """One method or data set with the parameters typed in its brackets.
 
     Attributes:
-        name: registered name of the method.
+        name: its registered name.
         variant: the bracketed parameters as they are shown, e.g. ``order=random,window=10``, or empty.
         fields: field -> value.
     """
@@ -69,17 +70,21 @@ def split_list(text: str, what: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def parse_requests(items: tuple[str, ...]) -> tuple[MethodRequest, ...]:
+def parse_requests(items: tuple[str, ...], kind: str = "method") -> tuple[Request, ...]:
     """Turn ``("podd[window=[10,20]]", "rat_bptt")`` into one request per point of every grid, without repetitions.
+
+    Args:
+        items: as typed, one each.
+        kind: what they name, for messages.
 
     Raises:
         BenchError: an item is not of the form ``name`` or ``name[field=value,...]``, or its grids have too many points.
     """
-    found: dict[str, MethodRequest] = {}
+    found: dict[str, Request] = {}
     for item in items:
-        for request in _parse_item(item):
+        for request in _parse_item(item, kind):
             found.setdefault(request.label, request)
-        bounded(len(found), "--methods")
+        bounded(len(found), f"the list of {kind}s")
     return tuple(found.values())
 
 
@@ -95,23 +100,64 @@ def bounded(count: int, what: str) -> None:
         )
 
 
-def _parse_item(item: str) -> Iterator[MethodRequest]:
+def _parse_item(item: str, kind: str) -> Iterator[Request]:
     match = _SELECTION.fullmatch(item)
     if match is None:
-        raise BenchError(f"method {shorten(item)} is neither a name nor name[field=value,...]; write it like name[field=value]")
+        raise BenchError(f"{kind} {shorten(item)} is neither a name nor name[field=value,...]; write it like name[field=value]")
     if not (match["fields"] or "").strip():
-        yield MethodRequest(match["name"])
+        yield Request(match["name"])
         return
     axes = []
-    for assignment in split_list(match["fields"], f"method '{cut(match['name'])}':"):
-        key, text = split_assignment(assignment, f"method {shorten(item)}")
+    for assignment in split_list(match["fields"], f"{kind} '{cut(match['name'])}':"):
+        key, text = split_assignment(assignment, f"{kind} {shorten(item)}")
         axes.append([(key, *option) for option in _options(text, cut(f"{match['name']}[{assignment}]"))])
-    bounded(math.prod(map(len, axes)), f"method {shorten(item)}")
+    bounded(math.prod(map(len, axes)), f"{kind} {shorten(item)}")
     if len({axis[0][0] for axis in axes}) < len(axes):
-        raise BenchError(f"method {shorten(item)} sets a field twice; set each once, or give a grid like window=[10,20]")
+        raise BenchError(f"{kind} {shorten(item)} sets a field twice; set each once, or give a grid like window=[10,20]")
     for point in itertools.product(*axes):
         variant = ",".join(f"{key}={shown}" for key, shown, _ in point)
-        yield MethodRequest(match["name"], variant, {key: value for key, _, value in point})
+        yield Request(match["name"], variant, {key: value for key, _, value in point})
+
+
+def parse_one(text: str, kind: str) -> Request:
+    """Return the request of a name that may have parameters; a plain name is taken as it is, whatever its letters.
+
+    Raises:
+        BenchError: its brackets cannot be read, or hold a grid.
+    """
+    if "[" not in text:
+        return Request(text)
+    found = parse_requests((text,), kind)
+    if len(found) > 1:
+        raise BenchError(f"{kind} {shorten(text)} is a grid of {len(found)}; name one of them here")
+    return found[0]
+
+
+def written(name: str, fields: Mapping[str, Any]) -> str:
+    """Return a name with parameters as it is typed."""
+    return label_of(name, ",".join(f"{key}={write_value(value)}" for key, value in fields.items()))
+
+
+def without_paths(label: str) -> str:
+    """Return a name with parameters as records and tables show it: of a path, its last part alone.
+
+    Records travel, and paths are private.
+
+    Example:
+        >>> from bench.brackets import without_paths
+        >>> without_paths("image_folder[path=/home/me/birds,size=64]"), without_paths("podd[order=random]")
+        ('image_folder[path=birds,size=64]', 'podd[order=random]')
+    """
+    try:
+        request = parse_one(label, "name")
+    except BenchError:
+        return label
+    fields = {key: os.path.basename(value) if _is_path(value) else value for key, value in request.fields.items()}
+    return written(request.name, fields) if fields != request.fields else label
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and os.path.isabs(value) and os.path.basename(value) != ""
 
 
 def split_assignment(text: str, where: str) -> tuple[str, str]:
@@ -142,7 +188,7 @@ def write_value(value: Any) -> str:
 def _is_typed_bare(text: str) -> bool:
     """Tell whether a text means itself in brackets, without quotes."""
     try:
-        return not set("'\"") & set(text) and [r.fields for r in _parse_item(f"name[field={text}]")] == [{"field": text}]
+        return not set("'\"") & set(text) and [r.fields for r in _parse_item(f"name[field={text}]", "text")] == [{"field": text}]
     except BenchError:
         return False
 

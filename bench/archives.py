@@ -1,0 +1,102 @@
+"""Archives of data sets: one folder of an archive is unpacked, whole or not at all, and nothing of it lands elsewhere."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Generator
+from contextlib import closing
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from .errors import BenchError, reason_of
+from .file_kinds import kind_of
+from .files import open_regular, set_aside
+
+_MOST_FILES = 2_000_000
+_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+
+#: Name in the archive, size, and what opens it.
+Member = tuple[str, int, Callable[[], IO[bytes] | None]]
+
+
+def unpack(archive: Path, target: Path, most_bytes: int) -> None:
+    """Unpack the folder of an archive that is called like ``target``; what lies beside it is left out, and so are links.
+
+    Args:
+        archive: a zip or (compressed) tar file.
+        target: the folder that is to appear; one that is there is set aside as ``.damaged``.
+        most_bytes: what its files have together at the most: a few bytes can unpack to a terabyte.
+
+    Raises:
+        BenchError: the archive is damaged, holds something else or far too much, or there is no room. Nothing is left then.
+    """
+    scratch = target.with_name(f".unpacking-{target.name}")
+    try:
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        _unpack_into(scratch, archive, target.name, most_bytes)
+        (scratch / target.name).stat()
+        if os.path.lexists(target):
+            set_aside(target, ".damaged")
+        os.replace(scratch / target.name, target)
+    except _DAMAGE as error:
+        raise BenchError(f"{archive} is damaged or no archive, it holds {_head(archive)} ({reason_of(error)}); replace it") from error
+    except FileNotFoundError as error:
+        raise BenchError(f"{archive} holds no folder {target.name}; replace it by the official archive") from error
+    except OSError as error:
+        raise BenchError(
+            f"{archive} cannot be unpacked into {target.parent} ({reason_of(error)}); make room there, or replace it"
+        ) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _unpack_into(scratch: Path, archive: Path, folder: str, most_bytes: int) -> None:
+    total = 0
+    with open_regular(archive) as stream, closing(_members(stream)) as members:
+        for count, (name, size, open_member) in enumerate(members):
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+                raise BenchError(f"{archive} holds {name!r}, which would land outside of its folder; take the official archive")
+            total += size
+            if total > most_bytes or count > _MOST_FILES:
+                raise BenchError(f"{archive} unpacks to more than {most_bytes // 2**20:,} MiB; take the official archive")
+            if path.parts[:1] != (folder,):
+                continue
+            file = scratch / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            opened = open_member()
+            if opened is not None:
+                with opened, file.open("xb") as out:
+                    shutil.copyfileobj(opened, out)
+
+
+def _members(stream: IO[bytes]) -> Generator[Member, None, None]:
+    """Yield the regular files of an archive."""
+    if zipfile.is_zipfile(stream):
+        with zipfile.ZipFile(stream) as packed:
+            for info in packed.infolist():
+                if not info.is_dir() and not _is_link(info):
+                    yield info.filename, info.file_size, lambda info=info: packed.open(info)  # type: ignore[misc]
+        return
+    stream.seek(0)
+    with tarfile.open(fileobj=stream) as tar:
+        for member in tar:
+            if member.isfile():
+                yield member.name, member.size, lambda member=member: tar.extractfile(member)  # type: ignore[misc]
+
+
+def _is_link(info: zipfile.ZipInfo) -> bool:
+    return (info.external_attr >> 28) == 0o12
+
+
+def _head(archive: Path) -> str:
+    try:
+        with archive.open("rb") as stream:
+            return kind_of(stream.read(64))
+    except OSError as error:
+        return f"something unreadable: {reason_of(error)}"

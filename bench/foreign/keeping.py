@@ -1,0 +1,66 @@
+"""Keeping an imported set in an out folder, where the method that takes part in sweeps finds it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..distilled import DistilledSet
+from ..errors import BenchError, RejectedSet
+from ..fields import hyperparameters
+from ..imported_set import ImportedSet, found_set, need_of, write_set
+from ..prerequisite_store import PrerequisiteStore, config_of, resolve
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where a set was put.
+
+    Attributes:
+        folder: of the set.
+        replaced: origin of another set that had the name before, or empty.
+    """
+
+    folder: Path
+    replaced: str
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that could not be typed in brackets or be one of a folder.
+
+    Raises:
+        BenchError: says what it may be made of.
+    """
+    if not name:
+        raise BenchError("--name is empty; call the set something, such as dc_1ipc")
+    hyperparameters(ImportedSet, "an imported set")["set"].read(name, "--name")
+
+
+def keep_set(distilled: DistilledSet, name: str, store: PrerequisiteStore) -> Kept:
+    """Write a set as the finished prerequisite of its name; another one of that name makes room.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    builder = resolve(need_of(name))
+    key = builder.key(0, "")
+    with store.lock(key):
+        before = _origin_of(store, key)
+        place = store.workplace(key)
+        write_set(distilled, place)
+        if os.path.lexists(store.folder / key):
+            shutil.rmtree(store.folder / key)
+        about = {"name": builder.name, "version": builder.version, "config": config_of(builder), "seed": 0, "data": distilled.spec.name}
+        folder = store.finish(key, {**about, "device": "cpu", "seconds": 0.0})
+    found = found_set(folder)
+    return Kept(found.folder, before if before != found.origin else "")
+
+
+def _origin_of(store: PrerequisiteStore, key: str) -> str:
+    found = store.find(key)
+    try:
+        return found_set(found).origin if found is not None else ""
+    except (RejectedSet, OSError):
+        return "files that are no longer whole"
