@@ -131,8 +131,8 @@ class Form(ABC):
     def unkeyed(self) -> frozenset[str]:
         """Return the fields that are left out of a cell's key.
 
-        These hold what the form did before it had them, or planning has used them up and set them back to their defaults: what
-        came of them is in the geometry.
+        They hold what the form did before it had them, or planning uses them up and sets them back to their defaults, as
+        what came of them is in the geometry.
         """
         return frozenset()
 

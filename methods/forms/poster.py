@@ -188,7 +188,7 @@ class OrderedPoster(PatchedPoster):
     clip_names: Annotated[str, AfterValidator(_readable_names)] = Reading.names
 
     def unkeyed(self) -> frozenset[str]:
-        """Leave out what planning uses up and sets back: what came of it is in the order."""
+        """Leave out how CLIP is asked: planning uses it up, and what comes of it is the class order."""
         return super().unkeyed() | {"clip_prompt", "clip_embedding", "clip_names"}
 
     def plan(self, context: PlanContext) -> FormPlan | Refusal:
