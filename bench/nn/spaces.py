@@ -96,7 +96,7 @@ class ZcaKip(Space):
 
     @classmethod
     def fit(cls, train: Split) -> Self:
-        """Fit on training images; d = 3072 takes about ten seconds of one core, d = 12,288 about half an hour."""
+        """Fit on training images; d = 3072 takes about ten seconds of one core, the time grows with d³."""
         found = spectrum(train.images, _unit_rows_in_place, len(train))
         return cls(*found.whitening((0.1 * found.mean).clamp_min(1e-12)))  # never zero, even if all images are constant
 

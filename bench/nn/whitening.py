@@ -93,7 +93,7 @@ def _spectrum_of_few(rows: Tensor, divisor: int) -> Spectrum:
 def _eigenvectors(moment: Tensor) -> tuple[Tensor, Tensor]:
     """Return eigenvalues and eigenvectors of a (d, d) float64 matrix whose upper triangle is given; it is overwritten.
 
-    LAPACK's divide and conquer, which PyTorch calls, needs five times the matrix. Beyond the size of a CIFAR image its
+    LAPACK's divide and conquer, which PyTorch calls, needs four times the matrix. Beyond the size of a CIFAR image its
     relatively robust representations take over, with twice the matrix.
     """
     if len(moment) <= _WHOLE:

@@ -140,7 +140,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / (8 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems count memory in other units")
 def test_whitening_large_images_takes_little_more_than_two_matrices() -> None:
-    """In float64; what PyTorch's eigenvectors take alone is five."""
+    """In float64; what PyTorch's eigenvectors take alone is four."""
     done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 2.5
 
