@@ -40,7 +40,7 @@ def open_release(paths: Sequence[Path]) -> Release:
     """Read some files, which together are one set.
 
     Raises:
-        BenchError: one is not there, is of no kind that is read, or cannot be read safely.
+        BenchError: one is not there, is of no kind that is read, or cannot be read safely or in the memory that there is.
     """
     contents: list[Contents] = []
     checksums: dict[str, Checksum] = {}
@@ -58,6 +58,8 @@ def open_release(paths: Sequence[Path]) -> Release:
                 checksums[path.name if path.name not in checksums else str(path)] = checksum(path)
         except OSError as error:
             raise BenchError(f"{path} cannot be read: {reason_of(error)}; give the files of a distilled set") from error
+        except MemoryError as error:
+            raise BenchError(f"{path} asks for more memory than there is; give a smaller file") from error
         contents.append(found)
     return Release(tuple(contents), checksums, folders)
 

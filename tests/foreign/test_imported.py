@@ -97,7 +97,7 @@ def test_nobody_builds_a_set_that_was_not_imported(tmp_path: Path, digits: objec
         ensure(need_of("mine"), digits, PrerequisiteStore(tmp_path))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["", "../up", "a b", "a,b", "x]", "-x"])
+@pytest.mark.parametrize("name", ["", "../up", "a b", "a,b", "x]", "-x", "007", "1.10", "true", "null"])
 def test_names_that_cannot_be_typed(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     files = [str(file) for file in made.dc(tmp_path, made.drawn())]
     command = ["import", *files, "--dataset", "digits", f"--name={name}", "--space", "standard", "--out", str(tmp_path / "out")]
