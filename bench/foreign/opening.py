@@ -50,9 +50,9 @@ def open_release(paths: Sequence[Path]) -> Release:
     for path in paths:
         try:
             if path.is_dir():
-                found, folders = read_picture_folder(path)
-                files = sorted(file for file in path.rglob("*") if file.is_file())
-                checksums.update({f"{path.name}/{file.relative_to(path).as_posix()}": checksum(file) for file in files})
+                pictures = read_picture_folder(path)
+                found, folders = pictures.contents, pictures.folders
+                checksums.update({f"{path.name}/{file.relative_to(path).as_posix()}": checksum(file) for file in pictures.files})
             else:
                 found = _reader(path)(path)
                 checksums[path.name if path.name not in checksums else str(path)] = checksum(path)

@@ -26,6 +26,7 @@ from .contents import Collector, Contents, check_declared, check_member_name
 
 _ASKED = re.compile(r"GLOBAL ([\w.]+)")
 _INTEGERS = frozenset(("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "INT", "LONG"))
+_KEPT = frozenset(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE", "DUP"))
 
 
 def _latin1(text: str, codec: str) -> bytes:
@@ -127,7 +128,11 @@ def _storages(stream: BinaryIO) -> Iterator[tuple[str, int]]:
     """Yield key and length of every storage: texts and whole numbers since the tuple began that ends in a persistent id."""
     texts: list[str] = []
     numbers: list[int] = []
+    before = ""
     for opcode, argument, _ in pickletools.genops(stream):
+        if before in _INTEGERS and opcode.name in _KEPT:  # it could be a length that is fetched where this does not see it
+            raise ValueError("it keeps a number to use it again, which no pickle of Python does")
+        before = opcode.name
         if opcode.name == "MARK":
             texts, numbers = [], []
         elif isinstance(argument, str):

@@ -111,6 +111,10 @@ def test_a_set_of_this_suite_needs_no_options(tmp_path: Path, capsys: pytest.Cap
     command = [str(tmp_path / "theirs"), "--dataset", "digits", "--out", str(tmp_path / "out")]
     assert main(["inspect", *command]) == 0
     assert "a set of this suite: images, 640 pixels, space standard, labels probabilities" in capsys.readouterr().out
+    assert main(["inspect", *command, "--probe"]) == 0
+    assert "a trial of one student reached" in capsys.readouterr().out
+    assert main(["import", *command, "--name", "theirs", "--space", "rgb", "--order", "identity"]) == 2
+    assert "says everything itself; leave out --space and --order" in capsys.readouterr().err
     assert main(["import", *command, "--name", "theirs", "--no-probe"]) == 0
     found = found_set(tmp_path / "out" / "prerequisites" / resolve(need_of("theirs")).key(0, ""))
     assert (found.folder / "tensors.safetensors").read_bytes() == (tmp_path / "theirs" / "tensors.safetensors").read_bytes()

@@ -163,6 +163,15 @@ def test_pictures_are_named_or_numbered_like_the_classes(tmp_path: Path, read: R
     assert np.array_equal(by_class[9], (images[0] * 255).round().byte().numpy())
 
 
+def test_what_lies_beside_the_folders_is_named_and_no_part_of_the_set(tmp_path: Path, read: Read, digits: Dataset) -> None:
+    (folder,) = made.pictures(tmp_path, made.real_images(digits), [f"class_{label}" for label in range(10)])
+    np.save(folder / "labels.npy", np.zeros((10, 10)))
+    (folder / "class_3" / "notes.txt").write_text("mine")
+    reading = read([folder])
+    assert reading.left_out == ("labels.npy beside the folders is not read",)
+    assert list(reading.release.checksums) == [f"set/class_{label}/0.png" for label in range(10)]
+
+
 def test_a_digit_that_is_no_number_is_no_class(tmp_path: Path, read: Read, digits: Dataset) -> None:
     images = made.real_images(digits)[:2]
     reading = read(made.pictures(tmp_path, images, ["a²", "b³"]))

@@ -167,6 +167,15 @@ def test_a_storage_that_is_longer_than_its_file_is_refused(tmp_path: Path) -> No
     assert "declares 1,073,741,824 stored numbers" in refusal(tmp_path / "old.pt")
 
 
+def test_the_length_of_a_storage_cannot_be_hidden(tmp_path: Path) -> None:
+    torch.save(torch.zeros(1000), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    raw, length = (tmp_path / "old.pt").read_bytes(), b"M" + struct.pack("<H", 1000)
+    at = raw.index(b"(X\x07\x00\x00\x00storage")
+    kept = b"J" + struct.pack("<i", 2**30) + b"q\xff0"  # pushed, kept and dropped before the tuple, fetched inside of it
+    (tmp_path / "old.pt").write_bytes(raw[:at] + kept + raw[at:].replace(length, b"h\xff", 1))
+    assert "keeps a number to use it again" in refusal(tmp_path / "old.pt")
+
+
 def test_nested_lists_do_not_multiply(tmp_path: Path) -> None:
     nested: list[object] = [torch.zeros(1)]
     for _ in range(30):
