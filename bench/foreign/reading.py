@@ -166,14 +166,10 @@ class _Reader:
                 raise BenchError(f"the order names class {max(order)}, and {self.spec.name} has {classes}; correct --order")
             return np.array(order)
         if count % classes:
-            self.ask(
-                Question(
-                    "labels",
-                    f"there are no labels, and {count} images do not go by order for {classes} classes",
-                    (),
-                    "after adding their file",
-                )
-            )
+            asks = f"there are no labels, and {count} images do not go by order for {classes} classes"
+            if order:
+                raise BenchError(f"{asks}; say --order with the class of every image, or give the file that has the labels, too")
+            self.ask(Question("order", asks, (), "0-0-1-..., the class of every image, or give the file that has the labels, too"))
             return None
         per_class = count // classes
         said = f"no labels: {per_class} of every class, class after class, if they go by order"

@@ -52,10 +52,12 @@ def read_torch_file(path: Path) -> Contents:
         OSError: it cannot be opened.
     """
     with open_regular(path) as stream:
+        head = stream.read(2)
         if zipfile.is_zipfile(stream):
             _check_archive(path, stream)
+        elif head.startswith(b"PK"):
+            raise BenchError(f"{path} is a zip archive without its end, so it was cut off; get it again")
         else:
-            stream.seek(0)
             _check_storages(path, stream)
         stream.seek(0)
         loaded = _load(path, stream)

@@ -94,6 +94,19 @@ def test_an_order_that_was_said_labels_the_images(tmp_path: Path, read: Read) ->
     assert to_distilled_set(reading).parameterization.decode().labels.argmax(1).tolist() == list(range(9, -1, -1))
 
 
+def test_some_images_without_labels_are_asked_for_the_class_of_each(tmp_path: Path, read: Read) -> None:
+    torch.save(made.drawn(3), tmp_path / "x.pt")
+    reading = read([tmp_path / "x.pt"], space="standard", labels="order")
+    assert asked(reading) == ["order"]
+    assert "say --order 0-0-1-..., the class of every image, or give the file" in reading.questions[0].sentence()
+    labels = read([tmp_path / "x.pt"], order="4-4-7").labels
+    assert labels is not None
+    assert labels.tolist() == [4, 4, 7]
+    for order in ("4-4", "identity"):
+        with pytest.raises(BenchError, match="3 images do not go by order for 10 classes; say --order with the class of every image"):
+            read([tmp_path / "x.pt"], order=order)
+
+
 def test_a_checkpoint_of_flax_has_targets_a_second_copy_and_optimizer_state(tmp_path: Path, read: Read) -> None:
     images = made.drawn()
     reading = read(made.frepo(tmp_path, images), space="zca_kip")
