@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..foreign.importing import OpenedRelease
     from ..foreign.options import Options
     from ..foreign.reading import Reading
+    from ..foreign.real_pixels import RealPixels
 
 #: Flag -> what it says, for everything that only people know of a released set.
 _KNOWN = {
@@ -66,6 +67,8 @@ def inspected(parsed: argparse.Namespace, out: Path) -> Iterator[str]:
     paths = [read_path(file, "FILES") for file in parsed.files]
     if (own := _own(parsed, paths)) is not None:
         yield _own_line(own, paths[0])
+        if parsed.probe:
+            yield _own_trial(own, parsed, out)
         return
     if not parsed.dataset:
         if parsed.probe:
@@ -122,7 +125,25 @@ def _own(parsed: argparse.Namespace, paths: list[Path]) -> DistilledSet | None:
     from ..plugin_trial import discover_tried
 
     discover_tried(readers.plugin_paths(parsed.plugin, "--plugin") if parsed.plugin else ())
-    return own_set(paths[0], parsed.dataset, _data(parsed)) if len(paths) == 1 else None
+    found = own_set(paths[0], parsed.dataset, _data(parsed)) if len(paths) == 1 else None
+    if found is not None and (said := [f"--{name.replace('_', '-')}" for name in _KNOWN if getattr(parsed, name)]):
+        raise BenchError(f"{paths[0]} is a set of this suite, which says everything itself; leave out {' and '.join(said)}")
+    return found
+
+
+def _own_trial(distilled: DistilledSet, parsed: argparse.Namespace, out: Path) -> str:
+    from ..foreign.importing import real_pixels, trial_sentence
+    from ..foreign.probing import try_set
+
+    name = distilled.spec.name
+    real = _there(real_pixels(name, _data(parsed), Store(out).prerequisites), name)
+    return trial_sentence(try_set(distilled, real), distilled.spec)
+
+
+def _there(real: RealPixels | None, dataset: str) -> RealPixels:
+    if real is None:
+        raise BenchError(f"--probe needs the images of {dataset}, which are not there; get them with --data-root")
+    return real
 
 
 def _own_line(distilled: DistilledSet, path: Path) -> str:
@@ -183,11 +204,9 @@ def _probed(opened: OpenedRelease) -> Iterator[str]:
     """Yield how every plausible reading trains, and which one does."""
     from ..foreign.probing import tried
 
-    if opened.real is None:
-        raise BenchError(f"--probe needs the images of {opened.reading.spec.name}, which are not there; get them with --data-root")
     chance = 100 / opened.reading.spec.classes
     found = []
-    for trial in tried(opened.reading, opened.real):
+    for trial in tried(opened.reading, _there(opened.real, opened.reading.spec.name)):
         found.append(trial)
         yield f"  {'trial':<8} {trial.differs}: {100 * trial.accuracy:.1f} % on val (chance is {chance:.3g} %)"
     best = max(found, key=lambda trial: trial.accuracy)

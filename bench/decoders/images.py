@@ -32,7 +32,8 @@ class Images(Parameterization):
 
     Tensors:
         images: (n, c, h', w') float32, role image.
-        labels: (n,) int64 for ``ids``, (n, C) float32 for ``soft`` and ``centred``, role label; absent for ``order``.
+        labels: (n,) int64 for ``ids``, (n, C) float32 for ``soft``, ``probabilities`` and
+            ``centred``, role label; absent for ``order``.
 
     Example:
         >>> import torch

@@ -15,8 +15,8 @@ from .contents import Contents, NamedArray, names_of
 from .options import Options
 from .shapes import Shaped, shaped_images
 
-_OPTIMIZER = re.compile(r"opt|optim\w*|opt_state|exp_avg\w*|momentum\w*|mu|nu", re.IGNORECASE)
-_SECOND = re.compile(r"ema(_\w*)?", re.IGNORECASE)
+_OPTIMIZER = re.compile(r"opt|optim|optimi[sz]er\w*|opt_state|exp_avg\w*|momentum\w*|mu|nu", re.IGNORECASE)
+_SECOND = re.compile(r"ema\w*", re.IGNORECASE)
 _LABEL = re.compile(r"label|target|(^|[._])(y|ys|y_\w+|\w+_y)$", re.IGNORECASE)
 _RATE = re.compile(r"(^|[._])(\w*lr\w*|\w*learning_?rate\w*|alpha)$", re.IGNORECASE)
 
@@ -61,9 +61,9 @@ class _Casting:
         others: list[NamedArray] = []
         for array in contents.arrays:
             shaped = shaped_images(array.values, self.spec, self.options.flat)
-            if _lies_in(array, _OPTIMIZER):
+            if _lies_in(array, _OPTIMIZER) and array.name not in (self.options.images, self.options.label_array):
                 self.left_out.append(f"{array.about} is state of an optimizer; it is not counted")
-            elif array.values.size == 1:
+            elif array.values.size == 1 and not (array.values.ndim and _LABEL.search(array.name)):
                 self._single(array)
             elif shaped is not None:
                 candidates.append((array, shaped))
@@ -77,6 +77,17 @@ class _Casting:
             self.rates.append(array)
         else:
             self.left_out.append(f"{array.name} = {value:g} is a number beside the images; it is not used")
+
+    def rate(self) -> NamedArray | None:
+        """Return the learned rate, if there is one; several numbers may have the name of one.
+
+        Raises:
+            BenchError: they differ, and nobody said the rate.
+        """
+        if len({float(array.values.reshape(())) for array in self.rates}) > 1 and "lr" not in self.options.recipe:
+            found = " and ".join(f"{array.name} = {float(array.values.reshape(())):g}" for array in self.rates)
+            raise BenchError(f"several numbers could be the learned rate: {found}; say --recipe lr=..., which takes their place")
+        return self.rates[0] if self.rates else None
 
     def _one_of(self, candidates: list[tuple[NamedArray, Shaped]], contents: Contents) -> list[tuple[NamedArray, Shaped]]:
         """Return the array that holds the images of a file: the one that was named, or the only one but for its copies."""
@@ -113,7 +124,7 @@ class _Casting:
         fitting = [array for array in map(_squeezed, arrays) if array.values.ndim in (1, 2) and (not images or len(array.values) == images)]
         if self.options.label_array:
             named = [array for array in map(_squeezed, arrays) if array.name == self.options.label_array]
-            self._unused(arrays, named)
+            self.leave_out(arrays, named)
             return named[0] if named else None
         hinted = [array for array in fitting if _LABEL.search(array.name)]
         numbered = [array for array in fitting if array.values.ndim == 2 or _is_whole(array.values)]
@@ -123,7 +134,7 @@ class _Casting:
                 f"several arrays of {chosen[0].file} could be the labels: {', '.join(array.about for array in chosen)}; "
                 f"say --label-array {chosen[0].name}, for one"
             )
-        self._unused(arrays, chosen)
+        self.leave_out(arrays, chosen)
         return chosen[0] if chosen else None
 
     def _first_hand(self, candidates: list[NamedArray]) -> list[NamedArray]:
@@ -134,7 +145,8 @@ class _Casting:
                 kept.append(array)
         return kept
 
-    def _unused(self, arrays: Sequence[NamedArray], used: Sequence[NamedArray]) -> None:
+    def leave_out(self, arrays: Sequence[NamedArray], used: Sequence[NamedArray] = ()) -> None:
+        """Note which arrays take no part."""
         names = {array.name for array in used}
         self.left_out += [f"{array.about} is neither images nor labels; it is not used" for array in arrays if array.name not in names]
 
@@ -143,7 +155,7 @@ def cast_parts(release: Sequence[Contents], spec: Spec, options: Options) -> Cas
     """Find images and labels in the files of one set, and join those of several files in the order in which these were given.
 
     Raises:
-        BenchError: there are no images, several arrays could be the images or the labels of a file, or parts do not fit together.
+        BenchError: there are no images, several arrays could be the images, the labels or the rate, or parts do not fit together.
     """
     casting = _Casting(spec, options)
     images: list[tuple[NamedArray, Shaped]] = []
@@ -157,14 +169,17 @@ def cast_parts(release: Sequence[Contents], spec: Spec, options: Options) -> Cas
         found = casting.labels_of(rest, sum(len(shaped.images) for _, shaped in own if shaped.layout == "images"))
         labels += [found] if found is not None else []
     shaped = _joined(images, release, spec)
-    if len(grids) > 1 or (grids and shaped.layout != "poster"):
+    if shaped.layout != "poster":
+        casting.leave_out(grids)
+        grids = []
+    if len(grids) > 1:
         raise BenchError(f"{names_of(grids)} look like label arrays of posters, and one poster has at most one; give the files of one set")
     if options.label_array and not any(array.name == options.label_array for array in labels):
         raise unknown_name("array of labels", options.label_array, [array.name for contents in release for array in contents.arrays])
     joined = np.concatenate([array.values for array in labels]) if labels and _can_join(labels) else None
     if joined is not None and len(joined) != len(shaped.images) and shaped.layout == "images":
         raise BenchError(f"there are {len(shaped.images)} images and {len(joined)} labels ({names_of(labels)}); give all files of the set")
-    rate = casting.rates[0] if casting.rates else None
+    rate = casting.rate()
     evidence = [f"learned rate: {rate.name} = {float(rate.values.reshape(())):g}"] if rate else []
     return Cast(
         shaped=shaped,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import BenchError, shorten
+from ..errors import BenchError, cut, one_line, shorten
 
 #: Bytes of all arrays of one file; a distilled set is far smaller, and what declares more would only fill the memory.
 MOST_BYTES = 2**31
 _MOST_LEAVES = 100_000
 _DEEPEST = 32
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class NamedArray:
     """One array of a file.
 
     Attributes:
-        name: where it lies in the file, e.g. ``params.x_proto``; the stem of a file that holds one nameless array.
-        values: its numbers, of a plain numpy type.
+        name: where it lies in the file, e.g. ``params.x_proto``; the stem of a file that holds one nameless array. Printable, and short.
+        values: its numbers, of a type and in a byte order that torch has, too.
         file: the file's name.
     """
 
@@ -125,7 +126,7 @@ class Collector:
         """Add a list: of single numbers as one array, of equal single images as their stack, and else one by one."""
         if found and all(isinstance(each, (bool, int, float, np.number)) for each in found):
             self._leaves += len(found)
-            self._leaf(np.array([float(each) for each in found]), name)
+            self._leaf(np.array(found), name)
             return
         if len(found) > 1 and len({_shape_of(each) for each in found}) == 1 and len(_shape_of(found[0])) == 3:
             self._check_size(sum(_size_of(each) for each in found))
@@ -135,8 +136,8 @@ class Collector:
             self.collect(value, _joined(name, str(index)), depth + 1)
 
     def _leaf(self, found: Any, name: str) -> None:
-        name = name or self.path.stem
-        if isinstance(found, torch.Tensor) and (found.is_sparse or found.is_quantized or found.is_complex() or found.is_meta):
+        name = cut(one_line(name or self.path.stem), _LONGEST_NAME)
+        if isinstance(found, torch.Tensor) and not _is_plain(found):
             self.remarks.append(f"{name} is a {found.dtype} {found.layout} tensor, which is not read")
             return
         if isinstance(found, (torch.Tensor, np.ndarray, np.number, bool, int, float)):
@@ -153,8 +154,10 @@ class Collector:
     def _add(self, values: np.ndarray, name: str) -> None:
         if values.dtype.kind not in "buif":
             raise BenchError(f"{self.path} holds {name} as {values.dtype}, not numbers; store it as numbers")
+        native = np.dtype(np.float64) if values.dtype.kind == "f" and values.itemsize > 8 else values.dtype.newbyteorder("=")
         # Bytes that were read as they are cannot be written to, which torch would warn of.
-        self.arrays.append(NamedArray(name, values if values.flags.writeable else values.copy(), self.path.name))
+        plain = values.astype(native, copy=not values.flags.writeable)
+        self.arrays.append(NamedArray(name, plain, self.path.name))
 
 
 def _joined(name: str, key: str) -> str:
@@ -171,17 +174,33 @@ def _size_of(found: Any) -> int:
     return found.nbytes if isinstance(found, np.ndarray) else 8
 
 
+def _is_plain(tensor: torch.Tensor) -> bool:
+    """Tell whether a tensor is a grid of numbers that lie there, each in a place of its own."""
+    packed = tensor.is_quantized or tensor.is_complex() or tensor.dtype not in _NUMBERS
+    return tensor.layout == torch.strided and not packed and not tensor.is_meta
+
+
+_OF_NUMPY = frozenset(
+    (torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int16, torch.int32, torch.int64)
+    + (torch.float16, torch.float32, torch.float64)
+)
+_NUMBERS = _OF_NUMPY | {torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz}
+
+
 def _as_array(found: Any) -> np.ndarray:
     """Return a plain array; types that numpy lacks become float32."""
     if isinstance(found, torch.Tensor):
         plain = found.detach().resolve_neg().cpu()
-        return (plain.float() if plain.dtype in _NOT_OF_NUMPY else plain).numpy()
-    return np.asarray(found if isinstance(found, np.ndarray) else np.array(found))
+        return (plain if plain.dtype in _OF_NUMPY else plain.float()).numpy()
+    return np.asarray(found)
 
 
-_NOT_OF_NUMPY = frozenset((torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2))
+def finite_in_float32(values: np.ndarray) -> bool:
+    """Tell whether all numbers are finite as sets of this suite keep them."""
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(values.astype(np.float32, copy=False)).all())
 
 
-def names_of(arrays: Iterator[NamedArray] | tuple[NamedArray, ...] | list[NamedArray]) -> str:
+def names_of(arrays: Iterable[NamedArray]) -> str:
     """Return the names of some arrays in a row."""
     return ", ".join(array.name for array in arrays)

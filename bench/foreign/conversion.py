@@ -15,6 +15,8 @@ from ..decoders.poster import Poster
 from ..decoders.poster_layout import PosterLayout
 from ..distilled import DistilledSet
 from ..imported_set import ORIGIN
+from ..nn.augment import parse_strategy
+from ..nn.networks import check_network_name
 from ..parameterization import Parameterization
 from ..train_recipe import TrainRecipe
 from .labels import as_rows
@@ -26,9 +28,12 @@ def to_distilled_set(reading: Reading) -> DistilledSet:
     """Make a set of this suite of what was read; its notes say where it comes from and how it was understood.
 
     Raises:
-        BenchError: something about it is not known, or the parts of a poster do not fit together.
+        BenchError: something about it is not known, its network or its augmentation does not exist, or the parts of a poster do not fit
+            together.
     """
     reading.require_settled()
+    if reading.options.network:
+        check_network_name(reading.options.network)
     space = pixel_space(reading.options.space, reading.spec.channels)
     images = space.kept(reading.images)
     stored = _poster(reading, images) if reading.layout == "poster" else _images(reading, images)
@@ -44,10 +49,15 @@ def to_distilled_set(reading: Reading) -> DistilledSet:
 
 
 def recipe_of(reading: Reading, centred: bool) -> TrainRecipe:
-    """Return how students train on it by its own recipe: as was said, at its learned rate, and with the loss of its labels."""
+    """Return how students train on it by its own recipe: as was said, at its learned rate, and with the loss of its labels.
+
+    Raises:
+        BenchError: there is no such augmentation.
+    """
     given = dict(reading.options.recipe)
     recipe = TrainRecipe() if reading.rate is None else TrainRecipe(optimizer="sgd", momentum=0.9, lr=reading.rate)
     recipe = replace(recipe, **given)
+    parse_strategy(recipe.augmentation)
     return replace(recipe, loss="mse") if centred and "loss" not in given else recipe
 
 

@@ -17,7 +17,7 @@ from ..data import Batch
 from ..decoders.images import Images
 from ..decoders.poster import Poster
 from ..distilled import DistilledSet
-from ..errors import BenchError
+from ..errors import BenchError, reason_of
 from ..files import checksum, replacing, write_text
 from ..keys import readable_json
 
@@ -103,6 +103,10 @@ def export_set(
     else:
         arrays, about = _stored(distilled, batch)
         content = _Content({f"set.{form}": _writer(arrays, form)}, about)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise BenchError(f"'{folder}' cannot be a folder ({reason_of(error)}); name another one with --to") from error
     for name, write in content.files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         with replacing(folder / name) as scratch:
@@ -140,9 +144,9 @@ def _import_options(distilled: DistilledSet, labels: str, **others: str) -> dict
 def _stored(distilled: DistilledSet, batch: Batch) -> tuple[Arrays, dict[str, Any]]:
     """Return the stored numbers where they speak for themselves, and else decoded images with a row of labels each."""
     kind = distilled.parameterization
-    if isinstance(kind, Images):
+    if type(kind) is Images:  # a decoder that extends it may decode in another way
         return _stored_images(distilled, kind)
-    if isinstance(kind, Poster) and not kind.layout.toroidal and kind.label_form in ("fixed", "proportional", "learned"):
+    if type(kind) is Poster and not kind.layout.toroidal and kind.label_form in ("fixed", "proportional", "learned"):
         return _stored_poster(distilled, kind)
     return {"images": batch.images, "labels": batch.labels}, {"holds": "decoded images, and a row of labels for each"}
 

@@ -125,7 +125,7 @@ def bring_in(distilled: DistilledSet, real: RealPixels | None, name: str, store:
     if real is not None:
         accuracy = try_set(distilled, real)
         learns = trains(accuracy, distilled.spec.classes)
-        said = trial_sentence(accuracy, distilled.spec)
+        said = f"when it was imported, {trial_sentence(accuracy, distilled.spec)}"
         origin = {**distilled.notes[ORIGIN], "trial": said}
         distilled = replace(distilled, notes={**distilled.notes, ORIGIN: origin})
     return Brought(distilled, keep_set(distilled, name, store), accuracy, learns)
@@ -134,9 +134,7 @@ def bring_in(distilled: DistilledSet, real: RealPixels | None, name: str, store:
 def trial_sentence(accuracy: float, spec: Spec) -> str:
     """Return what a trial showed."""
     learned = "" if trains(accuracy, spec.classes) else ", no better than guessing twice: it is probably read in a wrong way"
-    return (
-        f"a trial of one student reached {100 * accuracy:.1f} % on val when it was imported (chance is {100 / spec.classes:.3g} %){learned}"
-    )
+    return f"a trial of one student reached {100 * accuracy:.1f} % on val (chance is {100 / spec.classes:.3g} %){learned}"
 
 
 def budget_text(distilled: DistilledSet) -> str:

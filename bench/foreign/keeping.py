@@ -12,6 +12,7 @@ from ..errors import BenchError, RejectedSet
 from ..fields import hyperparameters
 from ..imported_set import ImportedSet, found_set, need_of, write_set
 from ..prerequisite_store import PrerequisiteStore, config_of, resolve
+from ..yaml_text import read_yaml
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ def check_name(name: str) -> None:
     if not name:
         raise BenchError("--name is empty; call the set something, such as dc_1ipc")
     hyperparameters(ImportedSet, "an imported set")["set"].read(name, "--name")
+    if not isinstance(read_yaml(name, "--name"), str):
+        raise BenchError(f"--name is {name}, which imported[name={name}] reads as no text; begin it with a word, such as set_{name}")
 
 
 def keep_set(distilled: DistilledSet, name: str, store: PrerequisiteStore) -> Kept:

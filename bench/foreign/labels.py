@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import BenchError
+from .contents import finite_in_float32
 from .questions import Question
 
 _SUM = 1e-3  # how near to its sum a row of float32 comes
@@ -36,7 +37,7 @@ def guess_labels(labels: np.ndarray, classes: int, name: str) -> LabelGuess:
     Raises:
         BenchError: they are neither class numbers nor rows of one number per class, or not finite.
     """
-    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+    if not finite_in_float32(labels):
         raise BenchError(f"the labels {name} hold numbers that are not finite; get the set again")
     if labels.ndim == 1:
         return _ids(labels, classes, name)

@@ -40,7 +40,7 @@ def open_release(paths: Sequence[Path]) -> Release:
     """Read some files, which together are one set.
 
     Raises:
-        BenchError: one is not there, is of no kind that is read, or cannot be read safely.
+        BenchError: one is not there, is of no kind that is read, or cannot be read safely or in the memory that there is.
     """
     contents: list[Contents] = []
     checksums: dict[str, Checksum] = {}
@@ -50,14 +50,16 @@ def open_release(paths: Sequence[Path]) -> Release:
     for path in paths:
         try:
             if path.is_dir():
-                found, folders = read_picture_folder(path)
-                files = sorted(file for file in path.rglob("*") if file.is_file())
-                checksums.update({f"{path.name}/{file.relative_to(path).as_posix()}": checksum(file) for file in files})
+                pictures = read_picture_folder(path)
+                found, folders = pictures.contents, pictures.folders
+                checksums.update({f"{path.name}/{file.relative_to(path).as_posix()}": checksum(file) for file in pictures.files})
             else:
                 found = _reader(path)(path)
                 checksums[path.name if path.name not in checksums else str(path)] = checksum(path)
         except OSError as error:
             raise BenchError(f"{path} cannot be read: {reason_of(error)}; give the files of a distilled set") from error
+        except MemoryError as error:
+            raise BenchError(f"{path} asks for more memory than there is; give a smaller file") from error
         contents.append(found)
     return Release(tuple(contents), checksums, folders)
 

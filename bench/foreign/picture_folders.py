@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import BenchError, cut, reason_of
+from ..errors import BenchError, cut, one_line, reason_of
 from ..files import open_regular
 from .contents import Collector, Contents, check_declared
 
@@ -17,27 +18,46 @@ _FORMATS = ("PNG", "JPEG", "BMP")
 IMAGES, FOLDERS = "images", "folders"
 
 
-def read_picture_folder(path: Path) -> tuple[Contents, tuple[str, ...]]:
-    """Read the pictures of a folder of folders, both in the order of their names.
+@dataclass(frozen=True)
+class PictureFolder:
+    """The pictures of a folder of folders, both in the order of their names.
 
-    Returns:
-        Arrays ``images``, (n, h, w, c) uint8, and ``folders``, (n,) the number of each picture's folder; and the folders' names.
+    Attributes:
+        contents: arrays ``images``, (n, h, w, c) uint8, and ``folders``, (n,) the number of each picture's folder.
+        folders: their names.
+        files: the pictures.
+    """
+
+    contents: Contents
+    folders: tuple[str, ...]
+    files: tuple[Path, ...]
+
+
+def read_picture_folder(path: Path) -> PictureFolder:
+    """Read the pictures of a folder of folders; whatever else lies in it is named.
 
     Raises:
         BenchError: there is no folder with pictures in it, or the pictures are of different sizes, too large or damaged.
+        OSError: a folder cannot be looked into.
     """
-    folders = sorted(each for each in path.iterdir() if each.is_dir() and not each.name.startswith("."))
+    inside = sorted(each for each in path.iterdir() if not each.name.startswith("."))
+    folders = [each for each in inside if each.is_dir()]
     files = [(number, file) for number, folder in enumerate(folders) for file in _pictures(folder)]
     if not files:
         raise BenchError(f"{path} holds no folder with pictures; it needs one folder per class, with {', '.join(_ENDINGS)} files in it")
-    pictures = [_read(file) for _, file in files]
+    found, pictures, size = Collector(path), list[np.ndarray](), 0
+    for _, file in files:
+        pictures.append(_read(file))
+        size += pictures[-1].nbytes
+        check_declared(path, size)
     if len({picture.shape for picture in pictures}) > 1:
         sizes = sorted({"x".join(map(str, picture.shape)) for picture in pictures})
         raise BenchError(f"the pictures in {path} are of different sizes ({', '.join(sizes[:4])}); bring them to one")
-    check_declared(path, sum(picture.nbytes for picture in pictures))
-    found = Collector(path)
     found.collect({IMAGES: np.stack(pictures), FOLDERS: np.array([number for number, _ in files])})
-    return found.contents(f"{len(folders)} folders of pictures"), tuple(folder.name for folder in folders)
+    if beside := [each.name for each in inside if not each.is_dir()]:
+        found.remarks.append(f"{cut(one_line(', '.join(beside)))} beside the folders is not read")
+    contents = found.contents(f"{len(folders)} folders of pictures")
+    return PictureFolder(contents, tuple(folder.name for folder in folders), tuple(file for _, file in files))
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -52,7 +52,7 @@ class PixelSpace:
 
 def is_of_255(images: np.ndarray) -> bool:
     """Tell whether plain pixels are on the scale from 0 to 255."""
-    return images.dtype.kind in "ui" or float(images.max()) > _LARGEST_UNIT
+    return images.dtype == np.uint8 or float(images.max()) > _LARGEST_UNIT
 
 
 def pixel_space(name: str, channels: int) -> PixelSpace:

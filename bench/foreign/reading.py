@@ -11,6 +11,7 @@ import numpy as np
 from ..data import Spec
 from ..errors import BenchError
 from .casting import Cast, cast_parts
+from .contents import finite_in_float32
 from .labels import check_given, guess_labels
 from .opening import Release
 from .options import Options
@@ -85,12 +86,13 @@ class _Reader:
     def read(self) -> Reading:
         cast = cast_parts(self.release.contents, self.spec, self.options)
         images = np.ascontiguousarray(cast.shaped.images)
-        if images.dtype.kind == "f" and not np.isfinite(images).all():
+        if not finite_in_float32(images):
             raise BenchError(
                 f"the images {cast.image_names} hold numbers that are not finite (NaN or infinity); the set has diverged, or is damaged"
             )
         self.evidence.append(("images", f"{cast.image_names}: {cast.shaped.evidence}"))
         self.ask(cast.shaped.question)
+        self.check_options(cast.shaped.layout)
         if cast.shaped.layout == "poster":
             self.read_poster(images, cast)
         else:
@@ -112,6 +114,12 @@ class _Reader:
             questions=tuple(self.questions),
             warnings=tuple(self.warnings),
         )
+
+    def check_options(self, layout: Layout) -> None:
+        """Refuse what was said of another kind of set: it would change nothing."""
+        others, found = (("tiles", "flat"), "one poster") if layout == "poster" else (("patches", "class_grid"), "separate images")
+        if said := [f"--{name.replace('_', '-')}" for name in others if getattr(self.options, name)]:
+            raise BenchError(f"the files hold {found}, of which {' and '.join(said)} says nothing; leave it out, or give other files")
 
     def ask(self, question: Question | None) -> None:
         """Note a question, unless it was answered beforehand."""
@@ -158,14 +166,10 @@ class _Reader:
                 raise BenchError(f"the order names class {max(order)}, and {self.spec.name} has {classes}; correct --order")
             return np.array(order)
         if count % classes:
-            self.ask(
-                Question(
-                    "labels",
-                    f"there are no labels, and {count} images do not go by order for {classes} classes",
-                    (),
-                    "after adding their file",
-                )
-            )
+            asks = f"there are no labels, and {count} images do not go by order for {classes} classes"
+            if order:
+                raise BenchError(f"{asks}; say --order with the class of every image, or give the file that has the labels, too")
+            self.ask(Question("order", asks, (), "0-0-1-..., the class of every image, or give the file that has the labels, too"))
             return None
         per_class = count // classes
         said = f"no labels: {per_class} of every class, class after class, if they go by order"
@@ -185,9 +189,11 @@ class _Reader:
     def read_folders(self, cast: Cast) -> np.ndarray:
         """Return the class of every picture, told by the name of its folder or by the order that was said."""
         names, classes = self.release.folders, self.spec.classes
+        if self.options.labels not in ("", "ids"):
+            raise BenchError(f"folders tell the class of every picture, so labels cannot be {self.options.labels}; leave out --labels")
         self.options = replace(self.options, labels="ids")
         known = {_letters(name): number for number, name in enumerate(self.spec.class_names)}
-        digits = ["".join(filter(str.isdigit, name)) for name in names]
+        digits = ["".join(filter(str.isdecimal, name)) for name in names]
         if self.options.order:
             order = self.options.order
             numbers = list(range(len(names))) if isinstance(order, str) else list(order)
@@ -229,6 +235,8 @@ class _Reader:
         else:
             self.permutation(self.options.order)
         if cast.label_array is not None:
+            if not finite_in_float32(cast.label_array):
+                raise BenchError("the label array of the poster holds numbers that are not finite (NaN or infinity); get the set again")
             rows = "x".join(map(str, cast.label_array.shape))
             self.evidence.append(("labels", f"a label array of {rows}, of which every patch reads the part under it"))
             self.options = replace(self.options, labels=self.options.labels or "learned")
@@ -278,5 +286,5 @@ def plausible_options(reading: Reading) -> Iterator[Options]:
 
 
 def _letters(name: str) -> str:
-    """Return a class name as it can be compared: without case, separators or numbers of folders."""
+    """Return a class name as it can be compared: without case and separators."""
     return "".join(letter for letter in name.lower() if letter.isalnum())

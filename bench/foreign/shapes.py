@@ -46,6 +46,8 @@ def shaped_images(values: np.ndarray, spec: Spec, flat: str = "") -> Shaped | No
         flat: how the numbers of a row follow each other, ``chw`` or ``hwc``, where somebody said so.
     """
     found = "x".join(map(str, values.shape))
+    if not values.size:
+        return None
     if values.ndim == 5 and values.shape[2:] == spec.shape:
         inner = replace(Shaped("images", values.reshape(-1, *spec.shape), ""))
         return replace(inner, evidence=f"{found}: {values.shape[0]} groups of {values.shape[1]} images, channels first")
@@ -54,7 +56,7 @@ def shaped_images(values: np.ndarray, spec: Spec, flat: str = "") -> Shaped | No
     with_batch = values[None] if values.ndim == 3 and not _is_gray_batch(values, spec) else values
     if _is_gray_batch(values, spec):
         with_batch = values[:, None]
-    if with_batch.ndim != 4 or not values.size:
+    if with_batch.ndim != 4:
         return None
     for images, written in ((with_batch, "channels first"), (with_batch.transpose(0, 3, 1, 2), "channels last")):
         if (shaped := _whole(images, spec, f"{found}, {written}")) is not None:

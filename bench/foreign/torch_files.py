@@ -26,6 +26,7 @@ from .contents import Collector, Contents, check_declared, check_member_name
 
 _ASKED = re.compile(r"GLOBAL ([\w.]+)")
 _INTEGERS = frozenset(("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "INT", "LONG"))
+_KEPT = frozenset(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE", "DUP"))
 
 
 def _latin1(text: str, codec: str) -> bytes:
@@ -51,10 +52,12 @@ def read_torch_file(path: Path) -> Contents:
         OSError: it cannot be opened.
     """
     with open_regular(path) as stream:
+        head = stream.read(2)
         if zipfile.is_zipfile(stream):
             _check_archive(path, stream)
+        elif head.startswith(b"PK"):
+            raise BenchError(f"{path} is a zip archive without its end, so it was cut off; get it again")
         else:
-            stream.seek(0)
             _check_storages(path, stream)
         stream.seek(0)
         loaded = _load(path, stream)
@@ -127,7 +130,11 @@ def _storages(stream: BinaryIO) -> Iterator[tuple[str, int]]:
     """Yield key and length of every storage: texts and whole numbers since the tuple began that ends in a persistent id."""
     texts: list[str] = []
     numbers: list[int] = []
+    before = ""
     for opcode, argument, _ in pickletools.genops(stream):
+        if before in _INTEGERS and opcode.name in _KEPT:  # it could be a length that is fetched where this does not see it
+            raise ValueError("it keeps a number to use it again, which no pickle of Python does")
+        before = opcode.name
         if opcode.name == "MARK":
             texts, numbers = [], []
         elif isinstance(argument, str):

@@ -8,7 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from bench import FORMS, FormPlan, Parameterization, PlanContext, Refusal
-from bench.decoders.poster import Poster, tiled_area
+from bench.decoders.poster import Poster
+from bench.decoders.poster_blend import tiled_area
 from bench.decoders.poster_layout import pieces
 
 from .poster import Labels, PatchedPoster

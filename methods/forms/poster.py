@@ -17,7 +17,7 @@ from bench.errors import shorten
 from bench.seeding import stream
 from bench.selection import feature_seed
 
-from ..prerequisites._clip import CLIP_MODEL, OPENAI, Embedding, Reading, clip_weights_at_hand, download_clip_weights, readable_names
+from ..prerequisites._clip import CLIP_MODEL, OPENAI, ClipReading, Embedding, clip_weights_at_hand, download_clip_weights, readable_names
 from ..prerequisites.class_distances import distances_by_clip, distances_by_features, read_distances
 from ._class_order import greedy_order, similarity_table
 from ._poster_size import parse_overlap, parse_size, plan_layout
@@ -183,9 +183,9 @@ class OrderedPoster(PatchedPoster):
     order: Annotated[str, AfterValidator(_readable_order)] = "auto"
     clip_model: str = CLIP_MODEL
     clip_weights: str = OPENAI
-    clip_prompt: Annotated[str, AfterValidator(_readable_prompt)] = Reading.prompt
-    clip_embedding: Embedding = Reading.embedding
-    clip_names: Annotated[str, AfterValidator(_readable_names)] = Reading.names
+    clip_prompt: Annotated[str, AfterValidator(_readable_prompt)] = ClipReading.prompt
+    clip_embedding: Embedding = ClipReading.embedding
+    clip_names: Annotated[str, AfterValidator(_readable_names)] = ClipReading.names
 
     def unkeyed(self) -> frozenset[str]:
         """Leave out how CLIP is asked: planning uses it up, and what comes of it is the class order."""
@@ -206,7 +206,8 @@ class OrderedPoster(PatchedPoster):
         varies = source == "random" or (source == "features" and self.feature_seeds > 1)
         named = source if varies else "-".join(map(str, order))
         # How CLIP was asked has done its work: it stands in the order, and in the record's list of prerequisites.
-        form = replace(self, order=named, clip_prompt=Reading.prompt, clip_embedding=Reading.embedding, clip_names=Reading.names)
+        plain = ClipReading()
+        form = replace(self, order=named, clip_prompt=plain.prompt, clip_embedding=plain.embedding, clip_names=plain.names)
         external = "CLIP text embeddings" if source == "clip" else ""
         return form.planned(layout, order, external=external, notes=notes)
 
@@ -220,8 +221,8 @@ class OrderedPoster(PatchedPoster):
     def _described(self, source: str) -> str:
         return f"clip ({self.clip_model}, {self._reading().describe()})" if source == "clip" else source
 
-    def _reading(self) -> Reading:
-        return Reading(self.clip_prompt, self.clip_embedding, self.clip_names)
+    def _reading(self) -> ClipReading:
+        return ClipReading(self.clip_prompt, self.clip_embedding, self.clip_names)
 
     def _class_order(self, source: str, class_grid: tuple[int, int], context: PlanContext) -> tuple[list[int], tuple[str, ...]]:
         """Turn an order's name into the class of every cell, row after row, and a note on how alike neighbours are.

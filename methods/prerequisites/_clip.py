@@ -28,11 +28,11 @@ Embedding = Literal["pooled", "hidden_states"]
 
 
 @dataclass(frozen=True)
-class Reading:
+class ClipReading:
     """How class names become embeddings.
 
     PoDD's authors take the bare names and flatten the hidden states of all 77 positions, most of which are padding, so
-    that distances are dominated by it: ``Reading("{}", "hidden_states")``. The default is what CLIP was trained for.
+    that distances are dominated by it: ``ClipReading("{}", "hidden_states")``. The default is what CLIP was trained for.
 
     Attributes:
         prompt: what the encoder reads; ``{}`` stands for the name.
@@ -132,7 +132,7 @@ def _sha256(file: Path, size: int, changed: int) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def clip_text_embeddings(spec: Spec, model: str, weights: str, reading: Reading | None = None) -> Tensor:
+def clip_text_embeddings(spec: Spec, model: str, weights: str, reading: ClipReading | None = None) -> Tensor:
     """Return (C, d) CLIP text embeddings of the class names.
 
     Args:
@@ -144,7 +144,7 @@ def clip_text_embeddings(spec: Spec, model: str, weights: str, reading: Reading 
     Raises:
         BenchError: the weights are not there or are of another model, or the model's tokenizer is none of CLIP's.
     """
-    reading = reading or Reading()
+    reading = reading or ClipReading()
     file = find_clip_weights(model, weights)
     if file is None:
         raise BenchError(_needed(model, weights))

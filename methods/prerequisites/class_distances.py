@@ -15,7 +15,7 @@ from bench import PREREQUISITES, BenchError, Need, Prerequisite, Spec, Workshop
 from bench import selection as features
 from bench.keys import digest
 
-from ._clip import Embedding, Reading, clip_text_embeddings, weights_digest
+from ._clip import ClipReading, Embedding, clip_text_embeddings, weights_digest
 
 _FILE = "distances.json"
 _EMBEDDINGS = "embeddings.safetensors"
@@ -26,7 +26,7 @@ def distances_by_features(seed: int) -> Need:
     return Need(ClassDistances.name, {"source": "features"}, seed)
 
 
-def distances_by_clip(spec: Spec, model: str, weights: str, reading: Reading | None = None) -> Need:
+def distances_by_clip(spec: Spec, model: str, weights: str, reading: ClipReading | None = None) -> Need:
     """Return the distances of CLIP's text embeddings.
 
     Args:
@@ -35,7 +35,7 @@ def distances_by_clip(spec: Spec, model: str, weights: str, reading: Reading | N
         weights: path of a checkpoint of that model, or open_clip's name of weights that are in its own cache.
         reading: prompt and embedding.
     """
-    reading = reading or Reading()
+    reading = reading or ClipReading()
     read = {"clip_prompt": reading.prompt, "clip_embedding": reading.embedding, "clip_names": reading.names}
     content = _clip_content(spec, model, weights, reading)
     return Need(ClassDistances.name, {"source": "clip", "clip_model": model, "clip_weights": weights, **read, "clip_content": content})
@@ -58,7 +58,7 @@ class ClassDistances(Prerequisite):
             embeddings of the class names.
         clip_model: open_clip's name of the model.
         clip_weights: where its weights are; not part of the key.
-        clip_prompt: what the encoder reads; see ``Reading``.
+        clip_prompt: what the encoder reads; see ``ClipReading``.
         clip_embedding: what is taken from it.
         clip_names: other words for some classes.
         clip_content: digest of model, texts and weights, so that the same weights elsewhere are the same.
@@ -69,9 +69,9 @@ class ClassDistances(Prerequisite):
     source: Literal["features", "clip"] = "features"
     clip_model: str = ""
     clip_weights: str = ""
-    clip_prompt: str = Reading.prompt
-    clip_embedding: Embedding = Reading.embedding
-    clip_names: str = Reading.names
+    clip_prompt: str = ClipReading.prompt
+    clip_embedding: Embedding = ClipReading.embedding
+    clip_names: str = ClipReading.names
     clip_content: str = ""
 
     def needs(self, seed: int) -> tuple[Need, ...]:
@@ -98,7 +98,7 @@ class ClassDistances(Prerequisite):
         return means - means.mean(0)
 
     def _by_clip(self, spec: Spec) -> Tensor:
-        reading = Reading(self.clip_prompt, self.clip_embedding, self.clip_names)
+        reading = ClipReading(self.clip_prompt, self.clip_embedding, self.clip_names)
         embeddings = clip_text_embeddings(spec, self.clip_model, self.clip_weights, reading)
         if self.clip_content != _clip_content(spec, self.clip_model, self.clip_weights, reading):
             raise BenchError(f"the CLIP weights '{self.clip_weights}' changed after the run was planned; start it again")
@@ -111,5 +111,5 @@ def cosine_distance(embeddings: Tensor) -> Tensor:
     return 1.0 - unit @ unit.T
 
 
-def _clip_content(spec: Spec, model: str, weights: str, reading: Reading) -> str:
+def _clip_content(spec: Spec, model: str, weights: str, reading: ClipReading) -> str:
     return digest([model, reading.texts(spec), reading.embedding, weights_digest(model, weights)])

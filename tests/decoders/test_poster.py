@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import BenchError, BudgetRequest, Spec
-from bench.decoders.poster import Poster, blend, fade, tiled_area
+from bench.decoders.poster import Poster
+from bench.decoders.poster_blend import blend, fade, tiled_area
 from bench.decoders.poster_layout import PosterLayout, starts
 from bench.methods.forms._poster_size import class_grids, plan_layout
 from bench.seeding import stream

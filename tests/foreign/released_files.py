@@ -145,6 +145,16 @@ class Runs:
         return open, (str(self.mark), "w")
 
 
+class Reduced:
+    """An object that is pickled as a call."""
+
+    def __init__(self, function: Any, arguments: tuple[Any, ...]) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.call
+
+
 def malicious(file: Path, mark: Path) -> Path:
     """Write a file of torch.save that opens ``mark`` when it is unpickled."""
     torch.save({"images": drawn(), "config": Runs(mark)}, file)

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bench import BenchError, DistilledSet, Images, Spec, TrainRecipe
+from bench import Batch, BenchError, DistilledSet, Images, Spec, TrainRecipe
 from bench.decoders.poster import Poster
 from bench.decoders.poster_layout import PosterLayout
 from bench.foreign.conversion import to_distilled_set
@@ -159,6 +159,21 @@ def test_labels_that_belong_to_patches_go_out_with_the_decoded_patches(tmp_path:
     assert written.read_again == {}
 
 
+class Doubled(Images):
+    """Images that are decoded in a way of their own."""
+
+    def decode(self, index: Tensor | None = None) -> Batch:
+        batch = super().decode(index)
+        return Batch(2 * batch.images, batch.labels)
+
+
+def test_a_decoder_that_extends_another_goes_out_decoded(tmp_path: Path) -> None:
+    stored = Doubled(SPEC, 4)
+    stored.images.data.fill_(0.25)
+    export(DistilledSet(SPEC, stored, TrainRecipe()), "pt", tmp_path / "out")
+    assert read("pt", tmp_path / "out")["images"].unique().tolist() == [0.5]
+
+
 def test_about_says_what_the_numbers_are_and_where_they_come_from(tmp_path: Path) -> None:
     distilled = images(labels="ids", network="convnet-d1-w4", coordinates="rgb")
     written = export(distilled, "pt", tmp_path / "new")
@@ -248,6 +263,12 @@ def test_pictures_of_other_channels_are_refused(tmp_path: Path) -> None:
     spec = Spec("two", 2, (2, 8, 8), ("a", "b"))
     with pytest.raises(BenchError, match="pictures have 1 or 3 channels, and two has 2"):
         export(images(spec, coordinates="rgb"), "images", tmp_path / "new")
+
+
+def test_a_folder_below_a_file_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(BenchError, match="cannot be a folder"):
+        export(images(), "pt", tmp_path / "file" / "out")
 
 
 def test_nothing_that_is_there_is_written_over(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_nobody_builds_a_set_that_was_not_imported(tmp_path: Path, digits: objec
         ensure(need_of("mine"), digits, PrerequisiteStore(tmp_path))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["", "../up", "a b", "a,b", "x]", "-x"])
+@pytest.mark.parametrize("name", ["", "../up", "a b", "a,b", "x]", "-x", "007", "1.10", "true", "null"])
 def test_names_that_cannot_be_typed(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     files = [str(file) for file in made.dc(tmp_path, made.drawn())]
     command = ["import", *files, "--dataset", "digits", f"--name={name}", "--space", "standard", "--out", str(tmp_path / "out")]
@@ -111,6 +111,10 @@ def test_a_set_of_this_suite_needs_no_options(tmp_path: Path, capsys: pytest.Cap
     assert main(["inspect", str(tmp_path / "theirs")]) == 0
     command = [str(tmp_path / "theirs"), "--dataset", "digits", "--out", str(tmp_path / "out")]
     assert "a set of this suite for digits: images, 640 pixels, space standard, labels probabilities" in capsys.readouterr().out
+    assert main(["inspect", *command, "--probe"]) == 0
+    assert "a trial of one student reached" in capsys.readouterr().out
+    assert main(["import", *command, "--name", "theirs", "--space", "rgb", "--order", "identity"]) == 2
+    assert "says everything itself; leave out --space and --order" in capsys.readouterr().err
     assert main(["import", *command, "--name", "theirs", "--no-probe"]) == 0
     found = found_set(tmp_path / "out" / "prerequisites" / resolve(need_of("theirs")).key(0, ""))
     assert (found.folder / "tensors.safetensors").read_bytes() == (tmp_path / "theirs" / "tensors.safetensors").read_bytes()

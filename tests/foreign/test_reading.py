@@ -94,6 +94,19 @@ def test_an_order_that_was_said_labels_the_images(tmp_path: Path, read: Read) ->
     assert to_distilled_set(reading).parameterization.decode().labels.argmax(1).tolist() == list(range(9, -1, -1))
 
 
+def test_some_images_without_labels_are_asked_for_the_class_of_each(tmp_path: Path, read: Read) -> None:
+    torch.save(made.drawn(3), tmp_path / "x.pt")
+    reading = read([tmp_path / "x.pt"], space="standard", labels="order")
+    assert asked(reading) == ["order"]
+    assert "say --order 0-0-1-..., the class of every image, or give the file" in reading.questions[0].sentence()
+    labels = read([tmp_path / "x.pt"], order="4-4-7").labels
+    assert labels is not None
+    assert labels.tolist() == [4, 4, 7]
+    for order in ("4-4", "identity"):
+        with pytest.raises(BenchError, match="3 images do not go by order for 10 classes; say --order with the class of every image"):
+            read([tmp_path / "x.pt"], order=order)
+
+
 def test_a_checkpoint_of_flax_has_targets_a_second_copy_and_optimizer_state(tmp_path: Path, read: Read) -> None:
     images = made.drawn()
     reading = read(made.frepo(tmp_path, images), space="zca_kip")
@@ -169,6 +182,23 @@ def test_pictures_are_named_or_numbered_like_the_classes(tmp_path: Path, read: R
     assert np.array_equal(by_class[9], (images[0] * 255).round().byte().numpy())
 
 
+def test_what_lies_beside_the_folders_is_named_and_no_part_of_the_set(tmp_path: Path, read: Read, digits: Dataset) -> None:
+    (folder,) = made.pictures(tmp_path, made.real_images(digits), [f"class_{label}" for label in range(10)])
+    np.save(folder / "labels.npy", np.zeros((10, 10)))
+    (folder / "class_3" / "notes.txt").write_text("mine")
+    reading = read([folder])
+    assert reading.left_out == ("labels.npy beside the folders is not read",)
+    assert list(reading.release.checksums) == [f"set/class_{label}/0.png" for label in range(10)]
+
+
+def test_a_digit_that_is_no_number_is_no_class(tmp_path: Path, read: Read, digits: Dataset) -> None:
+    images = made.real_images(digits)[:2]
+    reading = read(made.pictures(tmp_path, images, ["a²", "b³"]))
+    assert asked(reading) == ["order"]
+    with pytest.raises(BenchError, match="labels cannot be one_hot; leave out --labels"):
+        read([tmp_path / "set"], labels="one_hot")
+
+
 def test_pictures_in_folders_of_other_names_are_asked(tmp_path: Path, read: Read, digits: Dataset) -> None:
     files = made.pictures(tmp_path, made.real_images(digits), list("abcdefghij"))
     assert asked(read(files)) == ["order"]
@@ -197,7 +227,7 @@ def test_a_whitened_set_in_the_wrong_space_is_warned_of(tmp_path: Path, read: Re
     images = made.real_images(real.dataset, per_class=3)
     whitened = fit_space("zca_kip", real.dataset.train).transform(images)[::3].contiguous()
     files = made.dc(tmp_path, whitened)
-    assert "zca_kip is likely" in said_of(read(files), "pixels")
+    assert "they are whitened, and zca_kip or zca_kornia or zca_frepo is likely" in said_of(read(files), "pixels")
     assert read(files, space="zca_kip").warnings == ()
     (warning,) = read(files, space="standard").warnings
     assert "speak against --space standard" in warning
@@ -240,6 +270,41 @@ def test_what_is_stored_comes_back(tmp_path: Path, read: Read) -> None:
     state = to_distilled_set(read([tmp_path / "x.npz"], space="zca_kip")).parameterization.state_dict()
     assert torch.equal(state["images"], images)
     assert torch.equal(state["labels"], weights)
+
+
+@pytest.mark.parametrize("kind", [">f4", ">f8", "longdouble", "float16"])
+def test_numbers_of_any_type_and_byte_order_are_read(tmp_path: Path, read: Read, kind: str) -> None:
+    images = made.drawn().half()
+    np.savez(tmp_path / "x.npz", images=images.numpy().astype(kind), labels=np.arange(10, dtype=">i4"))
+    state = to_distilled_set(read([tmp_path / "x.npz"], space="standard")).parameterization.state_dict()
+    assert torch.equal(state["images"], images.float())
+    assert torch.equal(state["labels"], torch.arange(10))
+
+
+def test_whole_numbers_of_0_and_1_are_no_dark_images(tmp_path: Path, read: Read) -> None:
+    torch.save({"images": (made.drawn() > 0).long(), "labels": made.ids()}, tmp_path / "x.pt")
+    assert to_distilled_set(read([tmp_path / "x.pt"])).parameterization.state_dict()["images"].max() == 1.0
+
+
+def test_one_image_of_each_class_in_a_file_of_its_own(tmp_path: Path, read: Read) -> None:
+    files = [tmp_path / f"{label}.pt" for label in range(10)]
+    for label, file in enumerate(files):
+        torch.save({"images": made.drawn(1, seed=label), "label": torch.tensor([9 - label])}, file)
+    labels = read(files).labels
+    assert labels is not None
+    assert labels.tolist() == list(range(9, -1, -1))
+
+
+def test_what_only_looks_like_a_label_array_or_like_an_optimizer_takes_no_images_away(tmp_path: Path, read: Read) -> None:
+    torch.save({"optimized_images": made.drawn(), "labels": made.ids(), "confusion": torch.zeros(10, 5, 5)}, tmp_path / "x.pt")
+    reading = read([tmp_path / "x.pt"])
+    assert np.array_equal(reading.images, made.drawn().numpy())
+    assert reading.left_out == ("confusion (float32, 10x5x5) is neither images nor labels; it is not used",)
+
+
+def test_state_of_an_optimizer_can_be_asked_for(tmp_path: Path, read: Read) -> None:
+    torch.save({"opt.images": made.drawn(), "labels": made.ids()}, tmp_path / "x.pt")
+    assert np.array_equal(read([tmp_path / "x.pt"], images="opt.images").images, made.drawn().numpy())
 
 
 def test_smaller_images_stay_small(tmp_path: Path, read: Read) -> None:
@@ -291,11 +356,48 @@ def test_labels_that_do_not_fit(tmp_path: Path, read: Read, labels: torch.Tensor
         ({"recipe": "lr=-1"}, "greater than or equal to 0"),
         ({"images": "nothing"}, "unknown array of images 'nothing'"),
         ({"label_array": "nothing"}, "unknown array of labels 'nothing'"),
+        ({"patches": "4x4"}, "separate images, of which --patches says nothing"),
     ],
 )
 def test_options_that_cannot_be(tmp_path: Path, read: Read, options: dict[str, str], said: str) -> None:
     with pytest.raises(BenchError, match=said):
         read(made.dc(tmp_path, made.drawn()), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"network": "lenet"}, "unknown network 'lenet'"), ({"recipe": "augmentation=mirror"}, "unknown augmentation 'mirror'")],
+)
+def test_what_the_judge_would_refuse_is_refused_at_once(tmp_path: Path, read: Read, options: dict[str, str], said: str) -> None:
+    reading = read(made.dc(tmp_path, made.drawn()), space="standard", **options)
+    with pytest.raises(BenchError, match=said):
+        to_distilled_set(reading)
+
+
+def test_pixels_that_would_be_infinite_once_they_are_kept(tmp_path: Path, read: Read) -> None:
+    with pytest.raises(BenchError, match="not finite"):
+        read(made.dc(tmp_path, made.drawn().double() * 1e300))
+
+
+def test_a_label_array_that_is_not_finite(tmp_path: Path, read: Read) -> None:
+    files = made.poster(tmp_path, made.drawn(1, (1, 16, 40))[0], torch.full((10, 2, 5), float("nan")))
+    with pytest.raises(BenchError, match="label array of the poster holds numbers that are not finite"):
+        read(files)
+
+
+@pytest.mark.parametrize("shape", [(0, 64), (0, 0, 1, 8, 8), (0, 1, 8, 8)])
+def test_no_images_are_no_set(tmp_path: Path, read: Read, shape: tuple[int, ...]) -> None:
+    np.save(tmp_path / "x.npy", np.zeros(shape, np.float32))
+    with pytest.raises(BenchError, match="no array can be images"):
+        read([tmp_path / "x.npy"])
+
+
+def test_several_learned_rates_are_asked_for(tmp_path: Path, read: Read) -> None:
+    torch.save({"images": made.drawn(), "labels": made.ids(), "lr_img": 100.0, "syn_lr": 0.02}, tmp_path / "x.pt")
+    with pytest.raises(BenchError, match="lr_img = 100 and syn_lr = 0.02; say --recipe lr="):
+        read([tmp_path / "x.pt"])
+    said = read([tmp_path / "x.pt"], space="standard", recipe="lr=0.02")
+    assert to_distilled_set(said).recipe.lr == 0.02
 
 
 def test_a_file_of_another_data_set_is_told_by_its_shapes(tmp_path: Path, read: Read) -> None:

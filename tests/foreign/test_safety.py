@@ -16,7 +16,8 @@ import msgpack
 import numpy as np
 import pytest
 import torch
-from foreign.released_files import Runs, dc_result, drawn, flax_bytes, malicious, plain_pickle
+from foreign.released_files import Reduced, Runs, dc_result, drawn, flax_bytes, malicious, plain_pickle
+from numpy._core.multiarray import _reconstruct
 
 from bench.cli import main
 from bench.errors import BenchError
@@ -75,6 +76,34 @@ def test_scalars_and_arrays_of_numpy_are_read(tmp_path: Path) -> None:
 def test_arrays_of_objects_inside_a_pickle_are_refused(tmp_path: Path) -> None:
     torch.save({"images": np.array([1, "a"], dtype=object)}, tmp_path / "objects.pt")
     assert "objects.pt" in refusal(tmp_path / "objects.pt")
+
+
+@pytest.mark.parametrize(
+    ("beside", "said"),
+    [
+        (torch.eye(3).to_sparse(), "is a torch.float32 torch.sparse_coo tensor"),
+        (torch.zeros(3).to(torch.float8_e8m0fnu), "is a torch.float8_e8m0fnu"),
+        (torch.zeros(3, device="meta"), "is a torch.float32"),
+        (torch.zeros(3, dtype=torch.complex64), "is a torch.complex64"),
+    ],
+)
+def test_tensors_that_are_no_grid_of_numbers_are_left_out(tmp_path: Path, beside: torch.Tensor, said: str) -> None:
+    torch.save({"images": drawn(), "other": beside}, tmp_path / "x.pt")
+    (found,) = open_release([tmp_path / "x.pt"]).contents
+    assert [array.name for array in found.arrays] == ["images"]
+    assert said in found.remarks[0]
+
+
+def test_names_cannot_write_lines_of_their_own(tmp_path: Path) -> None:
+    torch.save({"a\nit trains with \x1b[31m": drawn(), "b" * 5000: drawn()}, tmp_path / "x.pt")
+    names = [array.name for array in open_release([tmp_path / "x.pt"]).contents[0].arrays]
+    assert names[0] == "a it trains with \\x1b[31m"
+    assert len(names[1]) < 300
+
+
+def test_whole_numbers_beyond_all_types_are_refused(tmp_path: Path) -> None:
+    torch.save({"images": drawn(), "numbers": [1, 10**400]}, tmp_path / "x.pt")
+    assert "not numbers" in refusal(tmp_path / "x.pt")
 
 
 def test_allowing_numpy_ends_with_the_file(tmp_path: Path) -> None:
@@ -138,6 +167,15 @@ def test_a_storage_that_is_longer_than_its_file_is_refused(tmp_path: Path) -> No
     assert "declares 1,073,741,824 stored numbers" in refusal(tmp_path / "old.pt")
 
 
+def test_the_length_of_a_storage_cannot_be_hidden(tmp_path: Path) -> None:
+    torch.save(torch.zeros(1000), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    raw, length = (tmp_path / "old.pt").read_bytes(), b"M" + struct.pack("<H", 1000)
+    at = raw.index(b"(X\x07\x00\x00\x00storage")
+    kept = b"J" + struct.pack("<i", 2**30) + b"q\xff0"  # pushed, kept and dropped before the tuple, fetched inside of it
+    (tmp_path / "old.pt").write_bytes(raw[:at] + kept + raw[at:].replace(length, b"h\xff", 1))
+    assert "keeps a number to use it again" in refusal(tmp_path / "old.pt")
+
+
 def test_nested_lists_do_not_multiply(tmp_path: Path) -> None:
     nested: list[object] = [torch.zeros(1)]
     for _ in range(30):
@@ -151,6 +189,11 @@ def test_a_list_that_holds_itself_ends(tmp_path: Path) -> None:
     endless.append(endless)
     torch.save(endless, tmp_path / "endless.pt")
     assert "nested too deeply" in refusal(tmp_path / "endless.pt")
+
+
+def test_an_array_that_asks_for_more_memory_than_there_is(tmp_path: Path) -> None:
+    torch.save({"images": Reduced(_reconstruct, (np.ndarray, (10**15,), b"b"))}, tmp_path / "wide.pt")
+    assert "asks for more memory than there is" in refusal(tmp_path / "wide.pt")
 
 
 def npy_header(shape: tuple[int, ...]) -> bytes:
@@ -221,7 +264,8 @@ def test_files_that_were_cut_off_are_one_sentence(tmp_path: Path, cut: int) -> N
     np.savez(tmp_path / "x.npz", images=drawn().numpy())
     for name in ("x.pt", "old.pt", "x.npz"):
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-cut])
-        refusal(tmp_path / name)
+        said = refusal(tmp_path / name)
+        assert "was cut off; get it again" in said or name != "x.pt"
 
 
 def test_a_file_that_is_not_there_or_given_twice(tmp_path: Path) -> None:

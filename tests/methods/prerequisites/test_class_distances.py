@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from bench import PREREQUISITES, BenchError
-from bench.methods.prerequisites._clip import CLIP_MODEL, Reading, clip_text_embeddings, clip_weights_at_hand, download_clip_weights
+from bench.methods.prerequisites._clip import CLIP_MODEL, ClipReading, clip_text_embeddings, clip_weights_at_hand, download_clip_weights
 from bench.methods.prerequisites.class_distances import cosine_distance, distances_by_clip, distances_by_features, read_distances
 from bench.prerequisite_store import PrerequisiteStore, ensure, resolve
 from bench.selection import features_need as features_themselves
@@ -99,12 +99,12 @@ def expected_hidden_states(checkpoint: Path, texts: list[str]) -> torch.Tensor:
 def test_hidden_states_of_the_bare_names_are_those_of_the_authors(digits, tiny_clip):
     names = ["zero", *(f"class {name}" for name in digits.spec.class_names[1:])]
     spec = replace(digits.spec, class_names=("nil", *(name.replace(" ", "_") for name in names[1:])))
-    found = clip_text_embeddings(spec, TINY, str(tiny_clip), Reading("{}", "hidden_states", "nil=zero"))
+    found = clip_text_embeddings(spec, TINY, str(tiny_clip), ClipReading("{}", "hidden_states", "nil=zero"))
     torch.testing.assert_close(found, expected_hidden_states(tiny_clip, names), rtol=1e-4, atol=1e-5)
 
 
 def test_the_table_of_embeddings_is_kept_and_the_manifest_says_how_it_was_made(digits, tmp_path, tiny_clip):
-    store, reading = PrerequisiteStore(tmp_path / "prerequisites"), Reading("the digit {}", "pooled")
+    store, reading = PrerequisiteStore(tmp_path / "prerequisites"), ClipReading("the digit {}", "pooled")
     built = ensure(distances_by_clip(digits.spec, TINY, str(tiny_clip), reading), digits, store)
     table = load_file(built.path / "embeddings.safetensors")["embeddings"]
     assert torch.equal(table, clip_text_embeddings(digits.spec, TINY, str(tiny_clip), reading))
@@ -115,7 +115,7 @@ def test_the_table_of_embeddings_is_kept_and_the_manifest_says_how_it_was_made(d
 
 def test_names_of_classes_that_do_not_exist_are_refused(digits, tiny_clip):
     with pytest.raises(BenchError, match="unknown class of digits in clip_names 'ship'"):
-        distances_by_clip(digits.spec, TINY, str(tiny_clip), Reading(names="ship=boat"))
+        distances_by_clip(digits.spec, TINY, str(tiny_clip), ClipReading(names="ship=boat"))
 
 
 def test_a_model_with_another_tokenizer_is_refused(digits, tmp_path):
