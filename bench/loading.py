@@ -38,11 +38,13 @@ def load_dataset(name: str, split: SplitName = "dev", options: DataOptions | Non
     plugin, store = find_dataset(name, options.root), DecodedStore(options.root)
     asked = settled_name(name, options.root)
     kept = store.find(asked)
-    if kept is None and getattr(plugin, "keep", False):
+    if kept is None and options.keep and getattr(plugin, "keep", False):
         kept = _decode(asked, plugin, store, options)
     if kept is not None:
-        return replace(_under(split, kept.open(), name), hashed=kept.fingerprint(split))
-    return _under(split, _in_a_sentence(name, lambda: plugin(options), Dataset), name)
+        dataset = replace(_under(split, kept.open(), name), hashed=kept.fingerprint(split))
+    else:
+        dataset = _under(split, _in_a_sentence(name, lambda: plugin(options), Dataset), name)
+    return replace(dataset, files=(*dataset.files, store.home))
 
 
 def prepare_dataset(name: str, options: DataOptions) -> Decoded:
@@ -193,7 +195,8 @@ def _registered(request: Request, root: Path) -> DatasetPlugin:
     if is_family(entry):
         family = member(entry, request.fields, root)
         kept = DecodedStore(root).find(family.label)  # what it was made of may be gone
-        return plugin_of(family, kept.spec if kept else family.describe(root))
+        spec = kept.spec if kept else _in_a_sentence(family.label, lambda: family.describe(root), Spec)
+        return plugin_of(family, spec)
     if request.fields:
         raise BenchError(f"data set '{request.name}' takes no parameters, found '{request.variant}'; leave the brackets out")
     return cast(DatasetPlugin, entry)

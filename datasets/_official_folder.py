@@ -45,13 +45,18 @@ class OfficialFolder:
         """Return the folder, unpacked from its archive, or downloaded, if that is allowed.
 
         Raises:
-            NotThere: it is nowhere; says what to do.
+            NotThere: it is nowhere, or packed where nothing may be written; says what to do.
             BenchError: the archive is damaged, or there is no room.
         """
         root, folder = options.root, options.root / self.folder
         if not self.lies_in(root):
             self._fetch(options)
         if not os.path.exists(folder):
+            if not options.keep:
+                raise NotThere(
+                    f"data set '{self.dataset}' is packed in {root / self.archive.file}, and a dry run writes nothing; "
+                    f"give the command prepare {self.dataset} first"
+                )
             options.tell(f"unpacking {self.archive.file}")
             unpack(root / self.archive.file, folder, self.most_bytes)
         return folder

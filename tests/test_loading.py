@@ -89,7 +89,7 @@ def test_arrays_with_class_names_are_a_data_set_without_a_plugin(tmp_path: Path)
     assert not dataset.official
     assert (len(dataset.train), len(dataset.test())) == (6, 6)
     assert np.array_equal(dataset.train.images.numpy(), np.load(folder / "train_images.npy").transpose(0, 3, 1, 2))
-    assert set(dataset.files) == set(folder.iterdir())
+    assert set(dataset.files) == {*folder.iterdir(), tmp_path / "decoded"}
     assert array_datasets(tmp_path) == ["toy"]
 
 
