@@ -45,6 +45,9 @@ def test_everybody_carves_the_same_val() -> None:
     elsewhere = carve_val(dataset_of(labels, 3, name="another"))
     assert elsewhere.val is not None
     assert not torch.equal(one.val.images, elsewhere.val.images)
+    larger = carve_val(dataset_of(labels, 3, name="toy[size=64]"))
+    assert larger.val is not None
+    assert torch.equal(one.val.images, larger.val.images)
 
 
 def test_split_paper_is_all_of_train(digits: Dataset) -> None:
