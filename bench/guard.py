@@ -66,7 +66,8 @@ class _Guard:
         path = os.path.realpath(os.fsdecode(target))
         harmless = path.startswith(("/proc/", "/sys/", "/dev/")) or (_is_program_text(path) and _python_reads())
         # By its own name as well: what lies in a closed folder may be a link to an image elsewhere.
-        if self.is_closed(path) or self.is_closed(os.path.abspath(os.fsdecode(target))) or (self.only_program_text and not harmless and path not in self.open_files):
+        closed = self.is_closed(path) or self.is_closed(os.path.abspath(os.fsdecode(target)))
+        if closed or (self.only_program_text and not harmless and path not in self.open_files):
             self.refuse(f"opened {path}")
 
     def is_closed(self, path: str) -> bool:

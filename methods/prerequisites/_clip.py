@@ -164,9 +164,8 @@ def clip_text_embeddings(spec: Spec, model: str, weights: str, reading: Reading 
     except (MemoryError, ForbiddenAccess):
         raise
     except Exception as error:  # a damaged file makes a reader raise whatever it likes, and PyTorch advises to run what it holds
-        raise BenchError(
-            f"order=clip cannot load '{weights}' as {model}, it holds {_head(file)} ({type(error).__name__}); use a checkpoint of that model"
-        ) from error
+        found = f"it holds {_head(file)} ({type(error).__name__})"
+        raise BenchError(f"order=clip cannot load '{weights}' as {model}, {found}; use a checkpoint of that model") from error
     tokens = open_clip.get_tokenizer(model)(reading.texts(spec))
     with torch.no_grad():
         if reading.embedding == "pooled":
