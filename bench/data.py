@@ -205,6 +205,7 @@ class DataOptions:
         root: the data root (``--data-root``, ``DDBENCH_DATA``, or a per-user cache folder).
         download: whether a missing data set may be fetched; it is only ever fetched when asked for by name.
         large: whether one may be fetched that takes a gigabyte: the command ``prepare`` asks for it, and no run.
+        keep: whether the data root may be written: a dry run unpacks no archive, and decodes images for itself alone.
         tell: hears of what takes long, a sentence at a time.
 
     Example:
@@ -218,6 +219,7 @@ class DataOptions:
     root: Path
     download: bool = True
     large: bool = False
+    keep: bool = True
     tell: Callable[[str], None] = field(default=lambda sentence: None, compare=False)
 
 

@@ -56,6 +56,7 @@ class DecodedManifest(TypedDict):
     shape: tuple[Positive, Positive, Positive]
     class_names: list[str]
     mirror: bool
+    exceptions: tuple[str, ...]
     official: bool
     notes: list[str]
     held_out: Count
@@ -86,7 +87,8 @@ class Decoded:
     def spec(self) -> Spec:
         """Names and shapes."""
         about = self.manifest
-        return Spec(about["name"], len(about["class_names"]), about["shape"], tuple(about["class_names"]), about["mirror"])
+        names = tuple(about["class_names"])
+        return Spec(about["name"], len(names), about["shape"], names, about["mirror"], about["exceptions"])
 
     def fingerprint(self, split: SplitName) -> str:
         """Return the fingerprint under a split, or an empty string if the data set cannot be used under it."""
@@ -98,7 +100,7 @@ class Decoded:
         whole = self._split("train")
         cut = len(whole) - about["held_out"]
         val = Split(whole.images[cut:], whole.labels[cut:]) if about["held_out"] else None
-        files = (self.folder, *(self.root / source for source in about["origin"]))
+        files = tuple(self.root / source for source in about["origin"])
         return Dataset(
             self.spec,
             train=Split(whole.images[:cut], whole.labels[:cut]),
@@ -125,12 +127,17 @@ class DecodedStore:
 
     root: Path
 
+    @property
+    def home(self) -> Path:
+        """The folder of all that is kept: another size of a data set, or an outdated copy, has the same test images."""
+        return self.root / FOLDER
+
     def folder(self, asked: str) -> Path:
         """Return where a data set is kept, whether or not it is."""
         if _PLAIN.fullmatch(asked):
-            return self.root / FOLDER / asked
+            return self.home / asked
         readable = re.sub(r"[^A-Za-z0-9_.=-]+", "-", asked).strip("-.")[:60]
-        return self.root / FOLDER / f"{readable}-{digest(asked, 8)}"
+        return self.home / f"{readable}-{digest(asked, 8)}"
 
     def find(self, asked: str) -> Decoded | None:
         """Return a data set that is kept, or ``None`` if it is not, is damaged, or its sources changed since.
@@ -199,6 +206,7 @@ class DecodedStore:
             "shape": list(spec.shape),
             "class_names": list(spec.class_names),
             "mirror": spec.mirror,
+            "exceptions": list(spec.exceptions),
             "official": dataset.official,
             "notes": list(dataset.notes),
             "held_out": len(dataset.val or ()),

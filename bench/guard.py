@@ -65,7 +65,9 @@ class _Guard:
             return
         path = os.path.realpath(os.fsdecode(target))
         harmless = path.startswith(("/proc/", "/sys/", "/dev/")) or (_is_program_text(path) and _python_reads())
-        if self.is_closed(path) or (self.only_program_text and not harmless and path not in self.open_files):
+        # By its own name as well: what lies in a closed folder may be a link to an image elsewhere.
+        closed = self.is_closed(path) or self.is_closed(os.path.abspath(os.fsdecode(target)))
+        if closed or (self.only_program_text and not harmless and path not in self.open_files):
             self.refuse(f"opened {path}")
 
     def is_closed(self, path: str) -> bool:
@@ -139,7 +141,8 @@ def guarded(
     excepted = _real(open_files)
     _GUARD.open_files = _GUARD.open_files & excepted if _GUARD.only_program_text else excepted
     _GUARD.only_program_text |= only_program_text
-    _GUARD.closed_files |= _real(closed_files)
+    closed = tuple(closed_files)
+    _GUARD.closed_files |= _real(closed) | frozenset(map(os.path.abspath, closed))
     _GUARD.read_only |= _real(read_only)
     try:
         yield violations

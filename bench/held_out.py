@@ -14,12 +14,13 @@ def held_out(labels: Tensor, classes: int, name: str) -> Tensor:
     Args:
         labels: (n,) class of every training image.
         classes: number of classes.
-        name: of the data set, on which the choice depends alone.
+        name: of the data set, on which the choice depends alone; parameters in brackets do not count, so that another size of
+            the same images has the same ones.
     """
-    chosen = []
+    chosen, plain = [], name.partition("[")[0]
     for label in range(classes):
         members = torch.nonzero(labels == label).flatten()
         count = min(max(5, len(members) // 10), len(members) // 2)
-        order = torch.randperm(len(members), generator=stream("val split", name, label))
+        order = torch.randperm(len(members), generator=stream("val split", plain, label))
         chosen.append(members[order[:count]])
     return torch.cat(chosen).sort().values

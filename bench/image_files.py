@@ -135,7 +135,7 @@ def _read_image(file: Path, shape: tuple[int, int, int], resize: Resize) -> np.n
     except (BenchError, ForbiddenAccess, MemoryError):
         raise
     except Exception as error:  # a damaged file makes a decoder raise whatever it likes
-        raise BenchError(f"{file} cannot be read as an image, {_found(file)} ({reason_of(error)}); replace it") from error
+        raise BenchError(f"{file} cannot be read as an image{_found(file)} ({reason_of(error)}); replace it") from error
     return pixels.transpose(2, 0, 1) if pixels.ndim == 3 else pixels[None]
 
 
@@ -159,9 +159,9 @@ def _fitted(image: Image, width: int, height: int, resize: Resize) -> Image:
 def _found(file: Path) -> str:
     try:
         with open_regular(file) as stream:
-            return f"it holds {kind_of(stream.read(64))}"
+            return f", it holds {kind_of(stream.read(64))}"
     except OSError:
-        return "it is not there"
+        return ""  # which the error says
 
 
 def what_is_missing(of: str, *counts: tuple[str, int, int]) -> tuple[str, ...]:

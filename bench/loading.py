@@ -39,10 +39,12 @@ def load_dataset(name: str, split: SplitName = "dev", options: DataOptions | Non
     kept = store.find(asked)
     if kept is None:
         plugin = find_dataset(name, options.root)
-        if not getattr(plugin, "keep", False):
-            return _under(split, _in_a_sentence(name, lambda: plugin(options), Dataset), name)
+        if not (options.keep and getattr(plugin, "keep", False)):
+            dataset = _under(split, _in_a_sentence(name, lambda: plugin(options), Dataset), name)
+            return replace(dataset, files=(*dataset.files, store.home))
         kept = _decode(asked, plugin, store, options)
-    return replace(_under(split, kept.open(), name), hashed=kept.fingerprint(split))
+    dataset = replace(_under(split, kept.open(), name), hashed=kept.fingerprint(split))
+    return replace(dataset, files=(*dataset.files, store.home))
 
 
 def prepare_dataset(name: str, options: DataOptions) -> Decoded:
@@ -192,7 +194,8 @@ def _registered(request: Request, root: Path) -> DatasetPlugin:
     if is_family(entry):
         family = member(entry, request.fields, root)
         kept = DecodedStore(root).find(family.label)  # what it was made of may be gone
-        return plugin_of(family, kept.spec if kept else family.describe(root))
+        spec = kept.spec if kept else _in_a_sentence(family.label, lambda: family.describe(root), Spec)
+        return plugin_of(family, spec)
     if request.fields:
         raise BenchError(f"data set '{request.name}' takes no parameters, found '{request.variant}'; leave the brackets out")
     return cast(DatasetPlugin, entry)

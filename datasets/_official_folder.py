@@ -13,7 +13,7 @@ from bench.array_layout import array_layout_files
 from bench.data import NotThere
 from bench.download import Download, fetch
 from bench.errors import reason_of
-from bench.files import lock, read_text
+from bench.files import read_text
 
 
 @dataclass(frozen=True)
@@ -46,23 +46,26 @@ class OfficialFolder:
         """Return the folder, unpacked from its archive, or downloaded, if that is allowed.
 
         Raises:
-            NotThere: it is nowhere; says what to do.
+            NotThere: it is nowhere, or packed where nothing may be written; says what to do.
             BenchError: the archive is damaged, or there is no room.
         """
         root, folder = options.root, options.root / self.folder
         if not self.lies_in(root):
             self._fetch(options)
         if not os.path.exists(folder):
+            if not options.keep:
+                raise NotThere(
+                    f"data set '{self.dataset}' is packed in {root / self.archive.file}, and a dry run writes nothing; "
+                    f"give the command prepare {self.dataset} first"
+                )
             self._unpack(options)
         return folder
 
     def _unpack(self, options: DataOptions) -> None:
         root, folder = options.root, options.root / self.folder
         try:
-            with lock(root / f".{self.folder}.lock"):
-                if not os.path.exists(folder):  # another process may have been faster
-                    options.tell(f"unpacking {self.archive.file}")
-                    unpack(root / self.archive.file, folder, self.most_bytes)
+            options.tell(f"unpacking {self.archive.file}")
+            unpack(root / self.archive.file, folder, self.most_bytes)
         except OSError as error:
             raise BenchError(
                 f"{root / self.archive.file} cannot be unpacked there ({reason_of(error)}); unpack it yourself, or point --data-root "

@@ -21,7 +21,7 @@ class Official:
     Attributes:
         folder: where they lie, relative to the data root.
         needed: the files that must be there, each with all its names, the official one first.
-        archives: further files, relative to the data root, in which the same images may lie.
+        elsewhere: further files and folders, relative to the data root, in which the same images may lie.
         open: reads the training (true) or the test images from a data root, without opening the other's files.
         fetch: downloads all files, where the options say and allow it.
         sizes: number of training and of test images.
@@ -29,7 +29,7 @@ class Official:
 
     folder: str
     needed: tuple[tuple[str, ...], ...]
-    archives: tuple[str, ...]
+    elsewhere: tuple[str, ...]
     open: Callable[[Path, bool], Split]
     fetch: Callable[[DataOptions], None]
     sizes: tuple[int, int]
@@ -37,7 +37,7 @@ class Official:
     def files(self, root: Path) -> tuple[Path, ...]:
         """Return every path at which the images may lie, whether or not it exists."""
         lying = (root / self.folder / name for names in self.needed for name in names)
-        return (*lying, *(root / name for name in self.archives))
+        return (*lying, *(root / name for name in self.elsewhere))
 
     def missing(self, root: Path) -> list[str]:
         """Return the needed files that are not there."""

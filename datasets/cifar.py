@@ -85,7 +85,8 @@ def _official(kind: str, folder: str, needed: tuple[str, ...], archive: str, lab
         known = getattr(torchvision.datasets, kind)
         unpack(fetch(Download((known.url,), archive, known.tgz_md5), options.root, options.tell), options.root / folder, _MOST_BYTES)
 
-    return Official(folder, tuple((name,) for name in needed), (archive,), open_split, fetch_all, _SIZES)
+    elsewhere = (archive, f"{folder}.damaged")  # what a download set aside
+    return Official(folder, tuple((name,) for name in needed), elsewhere, open_split, fetch_all, _SIZES)
 
 
 def _checked(file: Path, official: str) -> bytes:

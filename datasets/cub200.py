@@ -22,6 +22,7 @@ from bench.image_files import ImageFiles, Resize, split_of_files, train_and_val_
 from ._official_folder import OfficialFolder, lines_of
 
 _TRAIN, _TEST = 5_994, 5_794
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _BIRDS = (
     *("Black footed Albatross", "Laysan Albatross", "Sooty Albatross", "Groove billed Ani", "Crested Auklet", "Least Auklet"),
     *("Parakeet Auklet", "Rhinoceros Auklet", "Brewer Blackbird", "Red winged Blackbird", "Rusty Blackbird", "Yellow headed Blackbird"),
@@ -139,7 +140,7 @@ def _listed(folder: Path, classes: Mapping[int, str]) -> tuple[ImageFiles, Image
     chosen: dict[str, list[tuple[Path, int]]] = {"1": [], "0": []}
     for number, path in sorted(paths.items()):
         kind, part = kinds.get(number, ""), parts.get(number, "")
-        if part not in chosen or not kind.isdecimal() or int(kind) not in label_of:
+        if part not in chosen or not _NUMBER.fullmatch(kind) or int(kind) not in label_of:
             raise BenchError(
                 f"image {number} of {folder / 'images.txt'} has the class {kind!r} and the part {part!r} in the lists beside it; "
                 "replace all lists by the official files"
@@ -169,7 +170,7 @@ def _numbered(file: Path) -> dict[int, str]:
     """
     found: dict[int, str] = {}
     for words in lines_of(file):
-        if len(words) != 2 or not (words[0].isascii() and words[0].isdecimal()) or int(words[0]) in found:
+        if len(words) != 2 or not _NUMBER.fullmatch(words[0]) or int(words[0]) in found:
             raise BenchError(
                 f"{file} has the line {' '.join(words)[:60]!r}, and needs a number of its own and a word; replace it by the official one"
             )

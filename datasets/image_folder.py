@@ -96,7 +96,7 @@ class ImageFolder(DatasetFamily):
             if test_folder.name in _VAL:
                 notes.append(f"there is no test folder, so {test_folder.name}/ is the test split")
         else:
-            train, test = _split(_listed(folder, classes), spec)
+            train, test = _split(_listed(folder, classes), folder.name, spec.class_names)
             val = None
             notes.append("a fifth of every class was kept for test by ddbench")
         options.tell(f"decoding {len(train) + len(val or ()) + len(test):,} images of {self.label}")
@@ -168,15 +168,15 @@ def _or_sentence(look: Callable[[], list], folder: Path) -> list:  # type: ignor
         raise BenchError(f"{folder} cannot be listed ({reason_of(error)}); name a folder of images") from error
 
 
-def _split(listed: ImageFiles, spec: Spec) -> tuple[ImageFiles, ImageFiles]:
-    """Keep a fifth of every class for test: at least one image, at most half; the choice depends on the name alone."""
+def _split(listed: ImageFiles, folder: str, class_names: Sequence[str]) -> tuple[ImageFiles, ImageFiles]:
+    """Keep a fifth of every class for test: at least one image, at most half; the choice depends on the folder's name alone."""
     labels = torch.tensor(listed.labels)
     for_test: set[int] = set()
-    for label, name in enumerate(spec.class_names):
+    for label, name in enumerate(class_names):
         members = torch.nonzero(labels == label).flatten()
         if len(members) < 2:
             raise BenchError(f"class {name} has a single image, which cannot be in train and in test; add some")
-        order = torch.randperm(len(members), generator=stream("test split", spec.name, label))
+        order = torch.randperm(len(members), generator=stream("test split", folder, label))
         for_test |= set(members[order[: max(1, len(members) // 5)]].tolist())
     index = range(len(listed))
     return listed.take(i for i in index if i not in for_test), listed.take(sorted(for_test))

@@ -3,7 +3,8 @@
 The official test labels were never published, so its 10,000 validation images are the test split, as in every paper;
 validation images are taken from the training images. Classes are in the order of their WordNet ids, which is that of
 torchvision's ``ImageFolder``, and so are images: by class, then by file name. The official layout, with
-``val/val_annotations.txt``, and the one in which people rearrange it, ``val/<wnid>/``, are the same data set.
+``val/val_annotations.txt``, and those in which people rearrange it, ``val/<wnid>/`` or ``val/images/<wnid>/``, are the same
+data set.
 """
 
 from __future__ import annotations
@@ -77,15 +78,16 @@ class TinyImagenet(DatasetFamily):
         options.tell(f"decoding {len(train) + len(test):,} images of {self.label}")
         kept, val = train_and_val_of_files(train, None, spec, self.resize)
         counts = (("classes", len(ids), _CLASSES), ("training images", len(train), _TRAIN), ("test images", len(test), _TEST))
-        notes = what_is_missing("Tiny-ImageNet", *counts)
+        missing = what_is_missing("Tiny-ImageNet", *counts)
+        unnamed = sum(wnid in name for wnid, name in zip(ids, spec.class_names, strict=True))
         return Dataset(
             spec,
             train=kept,
             val=val,
             test=lambda: split_of_files(test, spec, self.resize),
             files=OFFICIAL.files(options.root),
-            official=not notes,
-            notes=notes,
+            official=not missing,
+            notes=missing + ((f"{unnamed} classes have no word in words.txt, or share it, and show their ids",) if unnamed else ()),
         )
 
 
@@ -133,8 +135,11 @@ def _training_files(folder: Path, ids: Sequence[str]) -> ImageFiles:
 def _test_files(folder: Path, ids: Sequence[str]) -> ImageFiles:
     """List the validation images, in the order of classes and names, whichever layout they lie in."""
     annotations = folder / "val" / "val_annotations.txt"
-    if not (os.path.exists(annotations) and os.path.isdir(folder / "val" / "images")):
-        return _by_class(folder / "val", ids)
+    for home in (folder / "val", folder / "val" / "images"):
+        if all(os.path.isdir(home / wnid) for wnid in ids):
+            return _by_class(home, ids)
+    if not os.path.exists(annotations):
+        return _by_class(folder / "val", ids)  # which tells what is missing
     classes = {wnid: label for label, wnid in enumerate(ids)}
     listed = []
     for words in lines_of(annotations):

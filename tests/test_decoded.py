@@ -191,12 +191,31 @@ def test_a_full_disk_is_a_sentence_and_nothing_is_left(tmp_path: Path, monkeypat
 def test_all_of_it_is_closed_to_methods(tmp_path: Path) -> None:
     folder = write_cub200(tmp_path)
     dataset = opened(tmp_path)
-    assert {kept(tmp_path), folder} <= set(dataset.files)
+    assert {tmp_path / "decoded", folder} <= set(dataset.files)
     with guarded(dataset.files), pytest.raises(ForbiddenAccess):
         dataset.test()
     with guarded([kept(tmp_path) / "test_images.npy", kept(tmp_path) / "test_labels.npy"]) as violations:
         opened(tmp_path)
     assert not violations
+
+
+def test_other_copies_of_the_same_test_images_are_closed_to_methods(tmp_path: Path) -> None:
+    """Of another size, and of arrays that changed since they were decoded."""
+    write_cub200(tmp_path)
+    folder = write_layout(tmp_path)
+    opened(tmp_path, "cub200[size=16]")
+    prepare_dataset("toy", options(tmp_path))
+    np.save(folder / "test_labels.npy", np.arange(6)[::-1] % 3)
+    for name, other in (("cub200", "cub200[size=16]"), ("toy", "toy")):
+        dataset, images = opened(tmp_path, name), DecodedStore(tmp_path).folder(other) / "test_images.npy"
+        with guarded(dataset.files), pytest.raises(ForbiddenAccess):
+            np.load(images)
+
+
+def test_a_file_in_the_place_of_a_folder_that_is_not_needed_is_no_reason_not_to_keep_a_set(tmp_path: Path) -> None:
+    write_cub200(tmp_path)
+    (tmp_path / "cub200").write_text("where arrays would be")
+    assert opened(tmp_path).fingerprint() == opened(tmp_path).hash_content()
 
 
 def test_a_set_without_val_is_kept_for_split_paper(tmp_path: Path) -> None:

@@ -70,6 +70,16 @@ def test_a_symbolic_link_made_before_leads_nowhere(secret: Path, tmp_path: Path)
         secret.open()
 
 
+def test_a_closed_folder_closes_the_links_in_it(secret: Path, tmp_path: Path) -> None:
+    folder, alias = tmp_path / "images", tmp_path / "alias"
+    folder.mkdir()
+    (folder / "1.npy").symlink_to(secret)
+    alias.symlink_to(folder)
+    for closed in (folder, alias):
+        with guarded([closed]), pytest.raises(ForbiddenAccess):
+            (closed / "1.npy").open()
+
+
 def test_other_files_stay_open(secret: Path, tmp_path: Path) -> None:
     with guarded([secret]) as violations:
         (tmp_path / "log").write_text("fine")

@@ -45,6 +45,9 @@ def test_everybody_carves_the_same_val() -> None:
     elsewhere = carve_val(dataset_of(labels, 3, name="another"))
     assert elsewhere.val is not None
     assert not torch.equal(one.val.images, elsewhere.val.images)
+    larger = carve_val(dataset_of(labels, 3, name="toy[size=64]"))
+    assert larger.val is not None
+    assert torch.equal(one.val.images, larger.val.images)
 
 
 def test_split_paper_is_all_of_train(digits: Dataset) -> None:
@@ -89,7 +92,7 @@ def test_arrays_with_class_names_are_a_data_set_without_a_plugin(tmp_path: Path)
     assert not dataset.official
     assert (len(dataset.train), len(dataset.test())) == (6, 6)
     assert np.array_equal(dataset.train.images.numpy(), np.load(folder / "train_images.npy").transpose(0, 3, 1, 2))
-    assert set(dataset.files) == set(folder.iterdir())
+    assert set(dataset.files) == {*folder.iterdir(), tmp_path / "decoded"}
     assert array_datasets(tmp_path) == ["toy"]
 
 

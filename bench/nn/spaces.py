@@ -158,8 +158,8 @@ class ZcaKornia(_CentredZca):
     """ZCA whitening as kornia's ``ZCAWhitening(eps=0.1)`` has it, which MTT, TESLA and FTD use.
 
     Plain pixels from 0 to 1 lose the mean image. With S, U the eigenvalues and eigenvectors of the covariance of the
-    training images, divided by n - 1, W = U (S + 0.1)^(-1/2) Uᵀ. The ridge is absolute, so it flattens the small
-    eigenvalues of natural images, which are far below 0.1, and leaves these directions about as they were.
+    training images, divided by n - 1, W = U (S + 0.1)^(-1/2) Uᵀ. The ridge is absolute: directions whose eigenvalue is far
+    below 0.1, as most are of natural images, are all stretched by about √10 and stay as unequal as they were.
     """
 
     name: ClassVar[str] = "zca_kornia"

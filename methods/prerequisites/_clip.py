@@ -14,6 +14,8 @@ from torch import Tensor
 
 from bench import BenchError, Spec
 from bench.errors import reason_of, unknown_name
+from bench.file_kinds import kind_of
+from bench.guard import ForbiddenAccess
 from bench.paths import read_path
 
 #: The OpenAI weights need the QuickGELU variant; the plain ViT-B-32 loads them silently and computes something else.
@@ -142,7 +144,7 @@ def clip_text_embeddings(spec: Spec, model: str, weights: str, reading: ClipRead
         reading: prompt and embedding.
 
     Raises:
-        BenchError: the weights are not there or are of another model, or the model's tokenizer is none of CLIP's.
+        BenchError: the weights are not there or are of another model, nobody knows the model, or its tokenizer is none of CLIP's.
     """
     reading = reading or ClipReading()
     file = find_clip_weights(model, weights)
@@ -150,14 +152,20 @@ def clip_text_embeddings(spec: Spec, model: str, weights: str, reading: ClipRead
         raise BenchError(_needed(model, weights))
     import open_clip
 
-    if (open_clip.get_model_config(model) or {}).get("text_cfg", {}).get("hf_tokenizer_name"):
+    known = open_clip.get_model_config(model)
+    if known is None:
+        raise BenchError(f"order=clip needs a model that open_clip knows, and '{model}' is none; use a model such as {CLIP_MODEL}")
+    if known.get("text_cfg", {}).get("hf_tokenizer_name"):
         raise BenchError(f"order=clip needs CLIP's own tokenizer, and {model} has another one; use a model such as {CLIP_MODEL}")
     try:
         with torch.random.fork_rng(devices=[]):  # open_clip draws an initialisation before it loads
             # Always a path: by the name of the weights, open_clip would ask the network first whether they are new.
             encoder = open_clip.create_model(model, pretrained=str(file)).eval()
-    except (RuntimeError, AssertionError, OSError, KeyError) as error:
-        raise BenchError(f"order=clip cannot load '{weights}' as {model}: {error}; use a checkpoint of that model") from error
+    except (MemoryError, ForbiddenAccess):
+        raise
+    except Exception as error:  # a damaged file makes a reader raise whatever it likes, and PyTorch advises to run what it holds
+        found = f"it holds {_head(file)} ({type(error).__name__})"
+        raise BenchError(f"order=clip cannot load '{weights}' as {model}, {found}; use a checkpoint of that model") from error
     tokens = open_clip.get_tokenizer(model)(reading.texts(spec))
     with torch.no_grad():
         if reading.embedding == "pooled":
@@ -181,6 +189,11 @@ def _hidden_states(encoder: torch.nn.Module, tokens: Tensor) -> Tensor:
     finally:
         handle.remove()
     return seen[0]
+
+
+def _head(file: Path) -> str:
+    with file.open("rb") as stream:
+        return kind_of(stream.read(64))
 
 
 def _repository(model: str, weights: str) -> str | None:

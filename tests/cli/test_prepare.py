@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import os
+import shutil
 import socket
 import tarfile
 from collections.abc import Iterator
@@ -73,6 +74,22 @@ def test_a_run_uses_what_was_prepared(served: Served, tmp_path: Path) -> None:
     few = ["--set", "random.student_steps=1", "--network", "convnet-d1-w4", "--offline"]
     assert main([*what, *few, "--data-root", str(tmp_path / "data"), "--out", str(tmp_path / "out")]) == 0
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "out" / "prerequisites").glob("*/*")} == before
+
+
+def test_a_dry_run_writes_nothing_into_the_data_root(tmp_path: Path, capsys: Words) -> None:
+    folder = write_cub200(tmp_path / "data")
+    dry = ["--methods", "random", "--datasets", "cub200", "--budgets", "1", "--seeds", "1", "--no-reference", "--dry-run"]
+    where = ["--data-root", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    assert main([*dry, *where]) == 0
+    assert visible(tmp_path) == {"data"}
+    assert visible(tmp_path / "data") == {folder.name}
+    with tarfile.open(tmp_path / "data" / "CUB_200_2011.tgz", "w:gz") as tar:
+        tar.add(folder, folder.name)
+    shutil.rmtree(folder)
+    capsys.readouterr()
+    assert main([*dry, *where]) == 2
+    assert "and a dry run writes nothing; give the command prepare cub200 first" in one_line(capsys)
+    assert {file.name for file in (tmp_path / "data").iterdir()} == {"CUB_200_2011.tgz"}
 
 
 def test_an_interrupted_download_goes_on_with_the_same_command(served: Served, tmp_path: Path, capsys: Words) -> None:

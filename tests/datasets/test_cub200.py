@@ -16,6 +16,7 @@ from torchvision.transforms import v2
 
 from bench import BenchError, DataOptions, Dataset, load_dataset
 from bench.contract.datasets import DATASET_CHECKS, DECLARATION_CHECKS, DatasetTrial
+from bench.loading import find_dataset
 
 
 def load(root: Path, name: str = "cub200", split: str = "paper") -> Dataset:
@@ -130,6 +131,14 @@ def test_arrays_stand_in_and_their_names_become_words(tmp_path: Path) -> None:
     assert not dataset.official
     with pytest.raises(BenchError, match="48"):
         load(tmp_path, "cub200[size=48]")
+
+
+@pytest.mark.parametrize("line", ["9" * 5000 + " x", "one x", "1", "1 a b"], ids=["a long number", "no number", "no name", "two names"])
+def test_a_damaged_list_of_classes_is_a_sentence_before_anything_is_opened(line: str, tmp_path: Path) -> None:
+    (write_cub200(tmp_path) / "classes.txt").write_text(line)
+    with pytest.raises(BenchError, match="classes.txt has the line") as caught:
+        find_dataset("cub200", tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_empty_machine_is_told_in_one_sentence_what_to_do(tmp_path: Path) -> None:

@@ -67,6 +67,15 @@ def test_the_same_folder_elsewhere_is_the_same_data_set(tmp_path: Path) -> None:
     assert load(folder).test().images.equal(load(elsewhere).test().images)
 
 
+def test_another_size_of_the_same_folder_has_the_same_split(tmp_path: Path) -> None:
+    folder = write_classes(tmp_path / "animals", 20)
+    one, other = load(folder, "dev", ",size=16"), load(folder, "dev", ",size=24,mirror=false")
+    for small, large in ((one.train, other.train), (one.val, other.val), (one.test(), other.test())):
+        assert small is not None
+        assert large is not None
+        assert np.allclose(*(split.images.float().mean((2, 3)).numpy() for split in (small, large)), atol=1)
+
+
 PARTS = [
     ({"train": 6, "val": 5, "test": 4}, (18, 15, 12), ()),
     ({"train": 12, "test": 4}, (21, 15, 12), ()),

@@ -48,6 +48,14 @@ def test_classes_are_in_the_order_of_their_ids_and_named_by_words(tmp_path: Path
     assert dataset.spec.mirror
     assert dataset.class_counts() == (8, 8, 8, 8)
     assert dataset.test().labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert not any("words.txt" in note for note in dataset.notes)
+
+
+def test_classes_without_a_word_are_told(tmp_path: Path) -> None:
+    (write_tiny_imagenet(tmp_path) / "words.txt").write_text("n01\tgoldfish\n")
+    dataset = load(tmp_path)
+    assert dataset.spec.class_names == ("goldfish", "n02", "n03", "n10")
+    assert dataset.notes[-1] == "3 classes have no word in words.txt, or share it, and show their ids"
 
 
 def test_pixels_are_those_of_the_files(tmp_path: Path) -> None:
@@ -66,9 +74,24 @@ def test_gray_images_become_three_equal_channels_and_none_is_dropped(tmp_path: P
         assert int((split.images == split.images[:, :1]).all(3).all(2).all(1).sum()) == gray
 
 
-@pytest.mark.parametrize(
-    "layout", [rearrange, lambda folder: (rearrange(folder), flatten(folder))], ids=["val/<wnid>/images", "val/<wnid>"]
-)
+def rearrange_inside(folder: Path) -> None:
+    """Sort the validation images within ``val/images``."""
+    rearrange(folder)
+    (folder / "val" / "images").mkdir()
+    for home in (folder / "val").glob("n*"):
+        (home / "images").rename(folder / "val" / "images" / home.name)
+        home.rmdir()
+
+
+LAYOUTS: dict[str, Callable[[Path], object]] = {
+    "val/<wnid>/images": rearrange,
+    "val/<wnid>": lambda folder: (rearrange(folder), flatten(folder)),
+    "val/images/<wnid>": rearrange_inside,
+    "val/images is left, empty": lambda folder: (rearrange(folder), (folder / "val" / "images").mkdir()),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_the_rearranged_layout_is_the_same_data_set(layout: Callable[[Path], object], tmp_path: Path) -> None:
     layout(write_tiny_imagenet(tmp_path / "rearranged"))
     write_tiny_imagenet(tmp_path / "official")
@@ -157,7 +180,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: (f / "val" / "images" / "val_4.JPEG").write_text("<html>"),
         "val_4.JPEG cannot be read as an image, it holds a web page or other XML text",
     ),
-    "a listed image is missing": (lambda f: (f / "val" / "images" / "val_4.JPEG").unlink(), "val_4.JPEG cannot be read .* it is not there"),
+    "a listed image is missing": (lambda f: (f / "val" / "images" / "val_4.JPEG").unlink(), "val_4.JPEG cannot be read .*No such file"),
     "an unknown class is annotated": (
         lambda f: (f / "val" / "val_annotations.txt").write_text("val_0.JPEG\tn77\t0\t0\t1\t1\n"),
         "val_annotations.txt has the line 'val_0.JPEG n77 0 0 1 1', and a line is a file name and a class of wnids.txt",

@@ -66,7 +66,7 @@ class Planner:
     Attributes:
         settings: what was asked for.
         prerequisites: what planning looks into and builds where it is missing.
-        download: whether missing data sets and weights may be fetched.
+        download: whether missing data sets and weights may be fetched, and the data root written; not in a dry run.
     """
 
     settings: RunSettings
@@ -82,7 +82,7 @@ class Planner:
             BenchError: a name, field or budget is wrong, a data set is not there, or no cell could ever run.
         """
         protocol, contestants = self.check()
-        options = DataOptions(self._root(), self._may_download())
+        options = DataOptions(self._root(), self._may_download(), keep=self.download)
         planned: dict[str, PlannedCell] = {}
         # All are opened before any is planned, which may build what a method has to look into.
         datasets, asked = self._open_all(options)

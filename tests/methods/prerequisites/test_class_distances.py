@@ -196,6 +196,22 @@ def test_clip_weights_of_another_model_are_refused_in_a_sentence(digits, tmp_pat
         ensure(distances_by_clip(digits.spec, TINY, str(tiny_clip)), digits, PrerequisiteStore(tmp_path / "prerequisites"))
 
 
+@pytest.mark.parametrize("name", ["weights.bin", "weights.safetensors", "weights.pt"])
+@pytest.mark.parametrize("content", [b"", b"no weights" * 50, b"PK\x03\x04" + bytes(50)], ids=["nothing", "text", "half a file"])
+def test_damaged_clip_weights_are_a_sentence_that_advises_nothing_unsafe(digits, tmp_path, tiny_clip, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BenchError, match=f"cannot load .* as {TINY}, it holds .*; use a checkpoint of that model") as caught:
+        clip_text_embeddings(digits.spec, TINY, str(tmp_path / name))
+    assert "\n" not in str(caught.value)
+    assert "weights_only" not in str(caught.value)
+
+
+def test_a_clip_model_that_nobody_knows_is_a_sentence(digits, tmp_path):
+    (tmp_path / "weights.pt").write_bytes(b"")
+    with pytest.raises(BenchError, match="a model that open_clip knows, and 'ViT-X' is none"):
+        clip_text_embeddings(digits.spec, "ViT-X", str(tmp_path / "weights.pt"))
+
+
 def test_the_copy_in_the_cache_is_read_without_the_network(digits, tmp_path, tiny_clip, monkeypatch):
     """A hub cache with the tiny model in it: the builder runs with the network closed and still finds the weights."""
     repository, commit = "timm/tiny", "0" * 40
