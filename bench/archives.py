@@ -16,7 +16,7 @@ from typing import IO
 
 from .errors import BenchError, reason_of
 from .file_kinds import kind_of
-from .files import lock, open_regular, set_aside
+from .files import lock, open_regular, reaches_outside, set_aside
 
 _MOST_FILES = 2_000_000
 _CHUNK = 2**20
@@ -85,7 +85,7 @@ def _unpack_into(scratch: Path, archive: Path, folder: str, most_bytes: int) -> 
     with open_regular(archive) as stream, closing(_members(stream)) as members:
         for count, (name, size, open_member) in enumerate(members):
             path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+            if reaches_outside(name):
                 raise BenchError(f"{archive} holds {name!r}, which would land outside of its folder; take the official archive")
             total += size
             if total > most_bytes or count > _MOST_FILES:

@@ -106,6 +106,18 @@ def checksum(file: Path) -> Checksum:
     return {"bytes": now.st_size, "sha256": _HASHED[identity]}
 
 
+def reaches_outside(name: str) -> bool:
+    r"""Tell whether a name in a list or an archive would lie outside of the folder that it is relative to, on any system.
+
+    Example:
+        >>> from bench.files import reaches_outside
+        >>> [reaches_outside(name) for name in ("a/b", "../a", "/a", r"a\..\..\b", "C:a")]
+        [False, True, True, True, True]
+    """
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in "".join(path.parts[:1])
+
+
 def difference(folder: Path, listed: Mapping[str, Checksum]) -> str:
     """Say which file of a folder is not what was written, or return an empty string.
 
@@ -114,7 +126,7 @@ def difference(folder: Path, listed: Mapping[str, Checksum]) -> str:
         listed: path relative to the folder -> what ``checksum`` said when it was written.
     """
     for name, written in listed.items():
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        if reaches_outside(name):
             return f"{name!r} would lie elsewhere"
         try:
             if (folder / name).stat().st_size != written["bytes"] or checksum(folder / name) != written:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ..errors import BenchError, cut, one_line, shorten
+from ..files import reaches_outside
 
 #: Bytes of all arrays of one file; a distilled set is far smaller, and what declares more would only fill the memory.
 MOST_BYTES = 2**31
@@ -72,8 +73,7 @@ def check_member_name(path: Path, name: str) -> None:
     Raises:
         BenchError: names the member.
     """
-    parts = name.replace("\\", "/").split("/")
-    if name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
+    if reaches_outside(name):
         raise BenchError(f"{path} has a member called {shorten(name)}, which would lie outside of it; nothing of it is read")
 
 
