@@ -53,10 +53,13 @@ def keep_set(distilled: DistilledSet, name: str, store: PrerequisiteStore) -> Ke
         before = _origin_of(store, key)
         place = store.workplace(key)
         write_set(distilled, place)
-        if os.path.lexists(store.folder / key):
-            shutil.rmtree(store.folder / key)
+        old, aside = store.folder / key, store.folder / f".{key}.replaced"
+        shutil.rmtree(aside, ignore_errors=True)  # of an import that was killed
+        if os.path.lexists(old):
+            os.rename(old, aside)  # it stays until the new one is whole
         about = {"name": builder.name, "version": builder.version, "config": config_of(builder), "seed": 0, "data": distilled.spec.name}
         folder = store.finish(key, {**about, "device": "cpu", "seconds": 0.0})
+        shutil.rmtree(aside, ignore_errors=True)
     found = found_set(folder)
     return Kept(found.folder, before if before != found.origin else "")
 
