@@ -10,6 +10,7 @@ from pathlib import Path
 from ..distilled import DistilledSet
 from ..errors import BenchError, RejectedSet
 from ..fields import hyperparameters
+from ..files import set_aside
 from ..imported_set import ImportedSet, found_set, need_of, write_set
 from ..prerequisite_store import PrerequisiteStore, config_of, resolve
 from ..yaml_text import read_yaml
@@ -53,13 +54,12 @@ def keep_set(distilled: DistilledSet, name: str, store: PrerequisiteStore) -> Ke
         before = _origin_of(store, key)
         place = store.workplace(key)
         write_set(distilled, place)
-        old, aside = store.folder / key, store.folder / f".{key}.replaced"
-        shutil.rmtree(aside, ignore_errors=True)  # of an import that was killed
-        if os.path.lexists(old):
-            os.rename(old, aside)  # it stays until the new one is whole
+        old = store.folder / key
+        replaced = set_aside(old, ".replaced") if os.path.lexists(old) else None  # it stays until the new one is whole
         about = {"name": builder.name, "version": builder.version, "config": config_of(builder), "seed": 0, "data": distilled.spec.name}
         folder = store.finish(key, {**about, "device": "cpu", "seconds": 0.0})
-        shutil.rmtree(aside, ignore_errors=True)
+        if replaced is not None:
+            shutil.rmtree(replaced, ignore_errors=True)
     found = found_set(folder)
     return Kept(found.folder, before if before != found.origin else "")
 
