@@ -70,5 +70,8 @@ def test_a_task_offers_neither_val_nor_test(task: Task, digits: Dataset) -> None
 
 
 def test_digits_name_the_file_to_close(digits: Dataset) -> None:
-    assert digits.files
-    assert all(Path(file).is_file() for file in digits.files)
+    """And what is kept decoded is closed beside them, of whatever data set."""
+    *named, decoded = digits.files
+    assert named
+    assert all(Path(file).is_file() for file in named)
+    assert Path(decoded).name == "decoded"

@@ -65,6 +65,7 @@ NOT_KEYED: dict[str, Any] = {
     "network": "convnet-d2-w8",
     "unofficial": True,
     "parts": {"form": "poster"},
+    "origin": "imported from a file",
     "prerequisites": [
         {"name": "features", "key": "one", "used": "distilling"},
         {"name": "class_distances", "key": "3", "used": "planning"},

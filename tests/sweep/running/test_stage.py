@@ -16,7 +16,7 @@ from bench.sweep.running import judge
 from bench.sweep.running.stage import Outcome, Payload, run_stage
 
 CELL = Cell("contestant", "toy", "0", "dev", "m", "", 1, {"a": [1, 2]}, {"requested": "1", "pixels": 2, "ipc": 1.0}, 0, 1.0, {"name": "p"})
-PAYLOAD = Payload("k", "out", "data", CELL, "d", plugins=("a.py", "b.py"), environment={"threads": 1}, seconds={"distil": 1.5})
+PAYLOAD = Payload("k", "out", "data", CELL, distil_key="d", plugins=("a.py", "b.py"), environment={"threads": 1}, seconds={"distil": 1.5})
 Stage = Callable[[Callable[..., Any]], None]
 
 

@@ -49,7 +49,7 @@ def payload(forget_plugins: None, tmp_path: Path) -> Make:
         (planned,) = plan.cells
         Store(tmp_path / out).prepare()
         folder, root = str(tmp_path / out), str(plan.options.root)
-        return Payload(planned.key, folder, root, planned.cell, planned.distil_key, plugins=(TOY,))
+        return Payload(planned.key, folder, root, planned.cell, distil_key=planned.distil_key, plugins=(TOY,))
 
     return make
 
