@@ -33,6 +33,7 @@ _KNOWN = {
     "tiles": "tiles along one side of a stored image (IDC: 2); 1 says that they are whole images",
     "patches": "patches of a poster, columns x rows, e.g. 16x6",
     "class_grid": "class areas of a poster, columns x rows, e.g. 5x2",
+    "crops": "patches of a poster: bounded, or toroidal where they go on at the opposite edge",
     "flat": "order of the numbers where an image is one row: chw or hwc",
     "images": "name of the array that holds the images, where several could",
     "label_array": "name of the array that holds the labels, where several could",

@@ -14,6 +14,7 @@ from ..decoders.images import Images, LabelForm
 from ..decoders.poster import Poster
 from ..decoders.poster_layout import PosterLayout
 from ..distilled import DistilledSet
+from ..errors import BenchError
 from ..imported_set import ORIGIN
 from ..nn.augment import parse_strategy
 from ..nn.networks import check_network_name
@@ -109,7 +110,8 @@ def _cut(images: Tensor, tiles: int) -> Tensor:
 def _poster(reading: Reading, images: Tensor) -> Parameterization:
     options, spec = reading.options, reading.spec
     assert options.patches is not None and options.class_grid is not None  # noqa: PT018 - settled
-    layout = PosterLayout((images.shape[2], images.shape[3]), spec.shape[1:], options.patches, options.class_grid)
+    size, toroidal = (images.shape[2], images.shape[3]), options.crops == "toroidal"
+    layout = PosterLayout(size, spec.shape[1:], options.patches, options.class_grid, toroidal)
     order = range(spec.classes) if isinstance(options.order, str) else options.order
     grid = None
     if reading.label_array is not None:
@@ -117,6 +119,23 @@ def _poster(reading: Reading, images: Tensor) -> Parameterization:
         grid = None if (columns, rows) == options.class_grid else (columns, rows)
     stored = Poster(spec, layout, tuple(order), options.labels, label_grid=grid)  # type: ignore[arg-type]
     stored.poster.data.copy_(images[0])
-    if stored.label_array is not None and reading.label_array is not None:
+    if options.labels == "probabilities":
+        stored.write_labels(_patch_labels(reading, len(stored)))
+    elif stored.label_array is not None and reading.label_array is not None:
         stored.label_array.data.copy_(torch.from_numpy(reading.label_array.astype(np.float32)).clamp_min(0.0))
     return stored
+
+
+def _patch_labels(reading: Reading, patches: int) -> Tensor:
+    """Return the (n, C) labels of a poster's patches.
+
+    Raises:
+        BenchError: there are none, not one row for each patch and one number for each class, or they are no probabilities.
+    """
+    rows, classes = reading.labels, reading.spec.classes
+    if rows is None or rows.shape != (patches, classes):
+        found = "none" if rows is None else "x".join(map(str, rows.shape))
+        raise BenchError(
+            f"{patches} patches of {classes} classes have {patches}x{classes} labels, found {found}; check --patches and --crops"
+        )
+    return torch.from_numpy(as_rows(rows, "probabilities"))

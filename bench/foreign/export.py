@@ -146,7 +146,7 @@ def _stored(distilled: DistilledSet, batch: Batch) -> tuple[Arrays, dict[str, An
     kind = distilled.parameterization
     if type(kind) is Images:  # a decoder that extends it may decode in another way
         return _stored_images(distilled, kind)
-    if type(kind) is Poster and not kind.layout.toroidal and kind.label_form in ("fixed", "proportional", "learned"):
+    if type(kind) is Poster:
         return _stored_poster(distilled, kind)
     return {"images": batch.images, "labels": batch.labels}, {"holds": "decoded images, and a row of labels for each"}
 
@@ -172,11 +172,15 @@ def _stored_poster(distilled: DistilledSet, kind: Poster) -> tuple[Arrays, dict[
         return "x".join(map(str, columns_rows))
 
     arrays = {"poster": kind.poster.detach().unsqueeze(0)}
+    by_patch = kind.label_form == "probabilities"
     if kind.label_array is not None:
-        arrays["label_array"] = kind.label_array.detach()
+        arrays["labels" if by_patch else "label_array"] = kind.label_array.detach()
     order = "-".join(map(str, kind.order))
     layout = {"patches": grid(kind.layout.patch_grid), "class-grid": grid(kind.layout.class_grid), "order": order}
-    holds = "one poster, of which every patch is an image" + (", and the array that patches read their labels from" * (len(arrays) > 1))
+    if kind.layout.toroidal:
+        layout["crops"] = "toroidal"
+    labels = "a row of labels for each" if by_patch else "the array that patches read their labels from"
+    holds = "one poster, of which every patch is an image" + (f", and {labels}" * (len(arrays) > 1))
     return arrays, {"holds": holds, "import": _import_options(distilled, kind.label_form, **layout)}
 
 

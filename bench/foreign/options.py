@@ -13,6 +13,7 @@ from ..yaml_text import read_yaml
 
 LabelName = Literal["order", "ids", "one_hot", "probabilities", "weights", "logits", "centred", "fixed", "proportional", "learned"]
 FlatOrder = Literal["chw", "hwc"]
+Crops = Literal["bounded", "toroidal"]
 #: The longest class order; more classes than any data set here has.
 _MOST_CLASSES = 100_000
 
@@ -31,6 +32,7 @@ class Options:
         tiles: tiles per side in each stored image; 1 says that they are whole images.
         patches: (columns, rows) of a poster's patches.
         class_grid: (columns, rows) of a poster's class areas.
+        crops: whether a poster's patches end at its edges or go on at the opposite one; unknown is ``bounded``.
         recipe: fields of ``TrainRecipe`` by which a student is trained under the protocol ``native``.
         network: student network the set was made for.
     """
@@ -44,6 +46,7 @@ class Options:
     tiles: int = 0
     patches: tuple[int, int] | None = None
     class_grid: tuple[int, int] | None = None
+    crops: Crops | Literal[""] = ""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     network: str = ""
 
@@ -129,6 +132,7 @@ _READERS: dict[str, Callable[[str, str], Any]] = {
     "tiles": _count,
     "patches": _grid,
     "class_grid": _grid,
+    "crops": _one_of(*get_args(Crops)),
     "recipe": _recipe,
 }
 

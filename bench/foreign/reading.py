@@ -94,7 +94,7 @@ class _Reader:
         self.ask(cast.shaped.question)
         self.check_options(cast.shaped.layout)
         if cast.shaped.layout == "poster":
-            self.read_poster(images, cast)
+            labels = self.read_poster(images, cast)
         else:
             self.read_tiles(images)
             labels = self.read_labels(len(images), cast)
@@ -105,7 +105,7 @@ class _Reader:
             release=self.release,
             layout=cast.shaped.layout,
             images=images,
-            labels=None if cast.shaped.layout == "poster" else labels,
+            labels=labels,
             label_array=cast.label_array,
             options=self.options,
             rate=cast.rate,
@@ -117,7 +117,7 @@ class _Reader:
 
     def check_options(self, layout: Layout) -> None:
         """Refuse what was said of another kind of set: it would change nothing."""
-        others, found = (("tiles", "flat"), "one poster") if layout == "poster" else (("patches", "class_grid"), "separate images")
+        others, found = (("tiles", "flat"), "one poster") if layout == "poster" else (("patches", "class_grid", "crops"), "separate images")
         if said := [f"--{name.replace('_', '-')}" for name in others if getattr(self.options, name)]:
             raise BenchError(f"the files hold {found}, of which {' and '.join(said)} says nothing; leave it out, or give other files")
 
@@ -213,8 +213,8 @@ class _Reader:
         assert cast.labels is not None  # a folder of pictures comes with its numbers
         return np.array(numbers)[cast.labels]
 
-    def read_poster(self, images: np.ndarray, cast: Cast) -> None:
-        """Ask for what no number of a poster tells: where its patches and classes lie."""
+    def read_poster(self, images: np.ndarray, cast: Cast) -> np.ndarray | None:
+        """Ask for what no number of a poster tells: where its patches and classes lie. Return the labels of its patches, if it has any."""
         size, spec = images.shape[2:], self.spec
         if self.options.class_grid is None:
             grid = guess_class_grid((size[0], size[1]), spec.classes)
@@ -234,7 +234,17 @@ class _Reader:
             )
         else:
             self.permutation(self.options.order)
-        if cast.label_array is not None:
+        return self.read_patch_labels(cast)
+
+    def read_patch_labels(self, cast: Cast) -> np.ndarray | None:
+        """Tell how patches are labelled: by an array under them, by a row for each, or by where they lie."""
+        rows_of_patches = cast.labels if cast.labels is not None and cast.labels.ndim == 2 and cast.label_array is None else None
+        allowed = ("learned",) if cast.label_array is not None else _POSTER_LABELS
+        if rows_of_patches is not None:
+            allowed = ("probabilities",)
+            self.evidence.append(("labels", f"a row of {rows_of_patches.shape[1]} labels for each of {len(rows_of_patches)} patches"))
+            self.options = replace(self.options, labels=self.options.labels or "probabilities")
+        elif cast.label_array is not None:
             if not finite_in_float32(cast.label_array):
                 raise BenchError("the label array of the poster holds numbers that are not finite (NaN or infinity); get the set again")
             rows = "x".join(map(str, cast.label_array.shape))
@@ -243,9 +253,9 @@ class _Reader:
         else:
             self.evidence.append(("labels", "no label array: labels follow from how much of each class area lies in a patch"))
             self.ask(Question("labels", "how a patch's label follows from its place is not in the file", _POSTER_LABELS))
-        allowed = ("learned",) if cast.label_array is not None else _POSTER_LABELS
         if self.options.labels and self.options.labels not in allowed:
             raise BenchError(f"labels of a poster like this one cannot be {self.options.labels}; say --labels {' or '.join(allowed)}")
+        return rows_of_patches
 
     def read_space(self, images: np.ndarray) -> None:
         guess = guess_space(images, self.real)

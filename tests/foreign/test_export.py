@@ -150,13 +150,15 @@ def test_what_ddranking_takes_comes_back_with_equal_bytes(tmp_path: Path) -> Non
     assert equal_bytes(back.parameterization.decode().labels, distilled.parameterization.decode().labels)
 
 
-def test_labels_that_belong_to_patches_go_out_with_the_decoded_patches(tmp_path: Path) -> None:
+def test_labels_that_belong_to_patches_go_out_beside_the_poster_and_come_back(tmp_path: Path) -> None:
     distilled = poster("probabilities")
     written = export(distilled, "pt", tmp_path)
-    found, batch = read("pt", tmp_path), distilled.parameterization.decode()
-    assert equal_bytes(found["images"], batch.images)
-    assert equal_bytes(found["labels"], batch.labels)
-    assert written.read_again == {}
+    assert equal_bytes(read("pt", tmp_path)["labels"], distilled.parameterization.decode().labels)
+    assert equal_bytes(imported(written, distilled.spec).parameterization.decode().labels, distilled.parameterization.decode().labels)
+    fewer = {**{name.replace("-", "_"): value for name, value in written.read_again.items() if name != "dataset"}, "patches": "2x2"}
+    release = read_release(open_release([written.files[0]]), distilled.spec, parse_options(fewer))
+    with pytest.raises(BenchError, match="4 patches of .* check --patches and --crops"):
+        to_distilled_set(release)
 
 
 class Doubled(Images):

@@ -18,6 +18,7 @@ from bench.foreign.export import export_set
 
 SPEC = Spec("digits", 10, (1, 8, 8), tuple(map(str, range(10))))
 LAYOUT = PosterLayout((16, 40), (8, 8), (6, 3), (5, 2))
+TORUS = PosterLayout((16, 40), (8, 8), (7, 4), (5, 2), toroidal=True)
 ORDER = (0, 8, 5, 7, 4, 1, 9, 3, 2, 6)
 
 
@@ -46,6 +47,9 @@ STORED: dict[str, tuple[Parameterization, str]] = {
     "poster, fixed": (Poster(SPEC, LAYOUT, ORDER), ""),
     "poster, proportional": (Poster(SPEC, LAYOUT, ORDER, "proportional"), ""),
     "poster, learned": (Poster(SPEC, LAYOUT, ORDER, "learned"), ""),
+    "poster, a row for each patch": (Poster(SPEC, LAYOUT, ORDER, "probabilities"), "probabilities"),
+    "toroidal poster": (Poster(SPEC, TORUS, ORDER, "proportional"), ""),
+    "toroidal poster, a row for each patch": (Poster(SPEC, TORUS, ORDER, "probabilities"), "probabilities"),
 }
 
 
