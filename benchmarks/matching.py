@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench import BudgetRequest, Spec, Split, Student, Task
+from bench import Batch, BudgetRequest, Spec, Split, Student, Task
 from bench.decoders.images import Images
-from bench.methods.objectives._by_class import ClassPart, siamese
+from bench.methods.objectives._by_class import ClassPart
 from bench.methods.objectives._distances import distance
 from bench.methods.objectives.dc import GradientMatching, GradientMatchingRun
 from bench.methods.objectives.dm import DistributionMatching
@@ -26,10 +26,7 @@ CPU = torch.device("cpu")
 class PlainGradientMatching(GradientMatchingRun):
     """The same draws; PyTorch differentiates the gradient of the distilled images in one graph."""
 
-    def _match(self, theta: Tensor, part: ClassPart) -> float:
-        real = self.real.draw_class(part.label, self.objective.class_batch, self.streams["real batch"])
-        shape, draws = self.task.spec.shape, self.streams["siamese augmentation"]
-        augmented, images = siamese(self.siamese, shape, draws, real.images, part.images)
+    def _match(self, theta: Tensor, real: Batch, images: Tensor, part: ClassPart) -> float:
         flat = self.engine.gradients.unpack(theta)[0]
         leaves = {name: value.clone().requires_grad_() for name, value in self.engine.layout.unflatten(flat).items()}
 
@@ -37,7 +34,7 @@ class PlainGradientMatching(GradientMatchingRun):
             loss = soft_cross_entropy(forward(self.architecture, leaves, x), y)
             return dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values()), **options), strict=True))
 
-        there = gradient(augmented, real.labels)
+        there = gradient(real.images, real.labels)
         here = gradient(images, part.targets(self.task.spec.classes), create_graph=True)
         value = distance(self.objective.distance, self.objective.layers, here, there)
         value.backward()

@@ -13,21 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from bench import OBJECTIVES, Batch, Objective, OuterGradient, Parameterization, Run, Spec, Streams, Student, Task
+from bench import OBJECTIVES, Batch, Parameterization, Run, Spec, Student, Task
 from bench.nn.augment import draw
 from bench.nn.networks import flops_per_image, initial_parameters
-from bench.nn.real import RealImages
 from bench.nn.student import Strategy, settle_strategy
 from bench.train_recipe import Rate
 
 from .._unroll import EngineName, InnerSGD, SGDState, SweepEngine, choose_sweep, engine_facts
-from ._by_class import ClassPart, Leaves, class_parts, siamese
+from ._by_class import ByClass, ByClassRun, ClassPart, Match
 from ._cutmix import cutmix
 from ._distances import DistanceName, Layers, distance
 
@@ -37,14 +37,10 @@ CountOrNone = Annotated[int, Field(ge=0, le=1_000_000)]
 
 @OBJECTIVES.register("dc")
 @dataclass(frozen=True, kw_only=True)
-class GradientMatching(Objective):
+class GradientMatching(ByClass):
     """Distance of real and distilled gradients, class by class; defaults are DC's at one image per class.
 
     Attributes:
-        class_batch: real images of every class per outer step.
-        distilled_batch: at most so many distilled images of a class per outer step; 0 takes all.
-        siamese: augmentation strategy of which one operation with one set of parameters is applied to the real and the
-            distilled images of a class alike (DSA); ``all`` is every operation that keeps the class.
         distance: ``cosine`` of the rows of each layer (DC, DSA), or the sum of ``squared`` or ``absolute`` differences
             (IDC).
         layers: compares the gradients of all ``weights``, or of ``convolutions`` alone (IDC).
@@ -62,7 +58,6 @@ class GradientMatching(Objective):
 
     name: ClassVar[str] = "dc"
     reference: ClassVar[str] = "Zhao, Mopuri, Bilen: Dataset Condensation with Gradient Matching, ICLR 2021, arXiv 2006.05929"
-    by_class: ClassVar[bool] = True
     outer_defaults: ClassVar[Mapping[str, Any]] = {
         "outer_iterations": 1000,
         "outer_optimizer": "sgd",
@@ -71,9 +66,6 @@ class GradientMatching(Objective):
     }
     unkeyed: ClassVar[frozenset[str]] = frozenset({"engine"})
 
-    class_batch: Count = 256
-    distilled_batch: CountOrNone = 0
-    siamese: Strategy = "none"
     distance: DistanceName = "cosine"
     layers: Layers = "weights"
     network_updates: Count = 1
@@ -97,31 +89,22 @@ class GradientMatching(Objective):
         return flops_per_image(student.build(spec), spec) * (2.9 * (spec.classes * self.class_batch + trained) + 8.8 * images)
 
 
-class GradientMatchingRun(Run):
+class GradientMatchingRun(ByClassRun[GradientMatching]):
     """Gradient matching at work on one cell."""
 
     def __init__(self, objective: GradientMatching, task: Task, student: Student, steps: int) -> None:
         """Put real images and streams in place; ``student`` must be settled."""
-        self.objective, self.task = objective, task
-        self.siamese, self.augmentation = (settle_strategy(s, task.spec) for s in (objective.siamese, objective.network_augmentation))
-        self.real = RealImages.of(task.spec, task.train, task.space(student.space), task.device)
-        self.architecture = student.build(task.spec)
+        super().__init__(objective, task, student, "network", "network batch", "network augmentation")
+        self.augmentation = settle_strategy(objective.network_augmentation, task.spec)
         self.inner = InnerSGD(objective.network_lr, objective.network_momentum, objective.network_weight_decay)
         work = objective.flops(task.spec, student, task.spec.classes) * steps
         self.engine: SweepEngine = choose_sweep(self.architecture, task.spec.shape, task.device, objective.engine, work)
         self.network: SGDState | None = None
         self.updates = 0  # outer steps that it was used for
-        names = ("network", "real batch", "distilled batch", "siamese augmentation", "network batch", "network augmentation")
-        self.streams = Streams(task, *names)
 
-    def gradient(self, stored: Parameterization, progress: float) -> OuterGradient:
-        """Compare the gradients of every class, and carry what the distilled images should do back into the stored tensors."""
-        del progress
-        leaves, theta, total = Leaves.of(stored), self._network(stored), 0.0
-        for part in class_parts(leaves.batch, self.objective.distilled_batch, self.streams["distilled batch"]):
-            total += self._match(theta, part)
-        self.updates += 1
-        return OuterGradient(total, leaves.carried_back(stored))
+    def matcher(self, stored: Parameterization) -> Match:
+        """Compare gradients in a fresh network, or in the last one after more training."""
+        return partial(self._match, self._network(stored))
 
     def _network(self, stored: Parameterization) -> Tensor:
         """Return the network of this step, as the engine packs it: a fresh one, or the last one after more training."""
@@ -134,6 +117,7 @@ class GradientMatchingRun(Run):
                 state = self.engine.advance(state, self._network_batch(stored), self.inner)
         assert isinstance(state, SGDState)  # the inner optimizer is SGD
         self.network = state
+        self.updates += 1
         return state.theta
 
     @torch.no_grad()
@@ -147,15 +131,10 @@ class GradientMatchingRun(Run):
             batch = stored.decode(index.to(self.task.device))
         return Batch(draw(self.augmentation, len(batch.images), self.task.spec.shape, mix)(batch.images), batch.labels)
 
-    def _match(self, theta: Tensor, part: ClassPart) -> float:
-        """Compare the gradients of one class; what its distilled images and labels should do is left in their leaves."""
-        spec, gradients = self.task.spec, self.engine.gradients
-        real = self.real.draw_class(part.label, self.objective.class_batch, self.streams["real batch"])
-        if not len(real.images):
-            return 0.0  # a class without training images has nothing to match
-        augmented, images = siamese(self.siamese, spec.shape, self.streams["siamese augmentation"], real.images, part.images)
-        targets = part.targets(spec.classes)
-        there, _, _ = gradients.gradient(theta, Batch(augmented, real.labels))
+    def _match(self, theta: Tensor, real: Batch, images: Tensor, part: ClassPart) -> float:
+        """Compare the gradients of one class; see ``Match``."""
+        gradients, targets = self.engine.gradients, part.targets(self.task.spec.classes)
+        there, _, _ = gradients.gradient(theta, real)
         batch = Batch(images.detach(), targets.detach())
         keep = 0 < gradients.tape_bytes(len(images)) <= self.engine.tape_budget
         here, tape, _ = gradients.gradient(theta, batch, keep=keep)
