@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from .errors import BenchError, reason_of
-from .file_kinds import kind_of
+from .file_kinds import kind_of_file
 from .files import lock, open_regular, reaches_outside, set_aside
 
 _MOST_FILES = 2_000_000
@@ -48,7 +48,9 @@ def unpack(archive: Path, target: Path, most_bytes: int) -> None:
             if _identity(target) == before:  # or another process was faster
                 _unpack(archive, target, most_bytes)
     except _DAMAGE as error:
-        raise BenchError(f"{archive} is damaged or no archive, it holds {_head(archive)} ({reason_of(error)}); replace it") from error
+        raise BenchError(
+            f"{archive} is damaged or no archive, it holds {kind_of_file(archive)} ({reason_of(error)}); replace it"
+        ) from error
     except FileNotFoundError as error:
         raise BenchError(f"{archive} holds no folder {target.name}; replace it by the official archive") from error
     except OSError as error:
@@ -120,11 +122,3 @@ def _members(stream: IO[bytes]) -> Generator[Member, None, None]:
 
 def _is_link(info: zipfile.ZipInfo) -> bool:
     return (info.external_attr >> 28) == 0o12
-
-
-def _head(archive: Path) -> str:
-    try:
-        with archive.open("rb") as stream:
-            return kind_of(stream.read(64))
-    except OSError as error:
-        return f"something unreadable: {reason_of(error)}"

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from .errors import BenchError, reason_of
-from .file_kinds import kind_of
+from .file_kinds import kind_of_file
 from .files import read_text
 from .guard import ForbiddenAccess
 
@@ -35,15 +35,9 @@ def read_array(file: Path, mode: Literal["r", "c"] = "r") -> np.ndarray:
         if "Python objects" in str(error):
             raise BenchError(f"{file} holds Python objects, not numbers; store plain arrays of numbers (numpy.stack)") from error
         why = " ".join(str(error).split())
-        raise BenchError(f"{file} cannot be read as one numpy array, it holds {_head(file)} ({why}); write it with numpy.save") from error
-
-
-def _head(file: Path) -> str:
-    try:
-        with file.open("rb") as stream:
-            return kind_of(stream.read(64))
-    except OSError as error:
-        return f"something unreadable: {reason_of(error)}"
+        raise BenchError(
+            f"{file} cannot be read as one numpy array, it holds {kind_of_file(file)} ({why}); write it with numpy.save"
+        ) from error
 
 
 def image_shape(images: np.ndarray, file: Path) -> tuple[int, int, int]:

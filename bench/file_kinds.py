@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from .errors import reason_of
+
 #: First bytes -> what begins so. The first that fits counts.
 _BEGINNINGS = {
     b"\x1f\x8b": "gzip data",
@@ -35,3 +39,12 @@ def kind_of(head: bytes) -> str:
         if head.startswith(beginning):
             return kind
     return f"bytes that begin with {head[:4].hex(' ')}"
+
+
+def kind_of_file(file: Path) -> str:
+    """Return what a file holds by its first bytes, or why it cannot be read."""
+    try:
+        with file.open("rb") as stream:
+            return kind_of(stream.read(64))
+    except OSError as error:
+        return f"something unreadable: {reason_of(error)}"

@@ -14,8 +14,8 @@ import torch
 from bench import DATASETS, BenchError, DataOptions, Dataset, Spec, Split, about
 from bench.download import Download, fetch
 from bench.errors import reason_of
-from bench.file_kinds import kind_of
-from bench.files import open_regular, read_bytes
+from bench.file_kinds import kind_of_file
+from bench.files import open_regular
 from bench.guard import ForbiddenAccess
 
 from ._torchvision import Official, open_dataset
@@ -73,5 +73,4 @@ def _arrays(file: Path) -> tuple[np.ndarray, np.ndarray]:
         if isinstance(error, OSError) and error.errno is not None:
             raise BenchError(f"{file} cannot be read ({reason_of(error)}); put the official file there") from error
         what = " ".join(f"{type(error).__name__}: {error}".split())
-        head = kind_of(read_bytes(file)[:64])
-        raise BenchError(f"{file} is no MATLAB file with X and y, it holds {head} ({what}); replace it") from error
+        raise BenchError(f"{file} is no MATLAB file with X and y, it holds {kind_of_file(file)} ({what}); replace it") from error

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench import BenchError, Spec
 from bench.errors import reason_of, unknown_name
-from bench.file_kinds import kind_of
+from bench.file_kinds import kind_of_file
 from bench.guard import ForbiddenAccess
 from bench.paths import read_path
 
@@ -164,7 +164,7 @@ def clip_text_embeddings(spec: Spec, model: str, weights: str, reading: ClipRead
     except (MemoryError, ForbiddenAccess):
         raise
     except Exception as error:  # a damaged file makes a reader raise whatever it likes, and PyTorch advises to run what it holds
-        found = f"it holds {_head(file)} ({type(error).__name__})"
+        found = f"it holds {kind_of_file(file)} ({type(error).__name__})"
         raise BenchError(f"order=clip cannot load '{weights}' as {model}, {found}; use a checkpoint of that model") from error
     tokens = open_clip.get_tokenizer(model)(reading.texts(spec))
     with torch.no_grad():
@@ -189,11 +189,6 @@ def _hidden_states(encoder: torch.nn.Module, tokens: Tensor) -> Tensor:
     finally:
         handle.remove()
     return seen[0]
-
-
-def _head(file: Path) -> str:
-    with file.open("rb") as stream:
-        return kind_of(stream.read(64))
 
 
 def _repository(model: str, weights: str) -> str | None:
