@@ -71,6 +71,16 @@ def images_in(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
+def folders_in(folder: Path) -> list[str]:
+    """Return the names of the folders that lie in a folder, in order; hidden ones are none.
+
+    Raises:
+        OSError: the folder cannot be listed.
+    """
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
 def split_of_files(listed: ImageFiles, spec: Spec, resize: Resize) -> Split:
     """Decode files into a split.
 

@@ -14,6 +14,7 @@ from bench.data import NotThere
 from bench.download import Download, fetch
 from bench.errors import reason_of
 from bench.files import read_text
+from bench.image_files import ImageFiles, Resize, split_of_files, train_and_val_of_files
 
 
 @dataclass(frozen=True)
@@ -58,19 +59,34 @@ class OfficialFolder:
                     f"data set '{self.dataset}' is packed in {root / self.archive.file}, and a dry run writes nothing; "
                     f"give the command prepare {self.dataset} first"
                 )
-            self._unpack(options)
-        return folder
-
-    def _unpack(self, options: DataOptions) -> None:
-        root, folder = options.root, options.root / self.folder
-        try:
             options.tell(f"unpacking {self.archive.file}")
             unpack(root / self.archive.file, folder, self.most_bytes)
-        except OSError as error:
-            raise BenchError(
-                f"{root / self.archive.file} cannot be unpacked there ({reason_of(error)}); unpack it yourself, or point --data-root "
-                "at a folder that can be written"
-            ) from error
+        return folder
+
+    def opened(
+        self, options: DataOptions, spec: Spec, train: ImageFiles, test: ImageFiles, resize: Resize, missing: tuple[str, ...]
+    ) -> Dataset:
+        """Decode the listed training images, and the test images once they are asked for.
+
+        Args:
+            options: where the folder is.
+            spec: names and shapes.
+            train: all training images, of which some become val.
+            test: test images.
+            resize: how images of other shapes become square.
+            missing: notes on what the folder lacks, without which it is official.
+        """
+        options.tell(f"decoding {len(train) + len(test):,} images of {spec.name}")
+        kept, val = train_and_val_of_files(train, None, spec, resize)
+        return Dataset(
+            spec,
+            train=kept,
+            val=val,
+            test=lambda: split_of_files(test, spec, resize),
+            files=self.files(options.root),
+            official=not missing,
+            notes=missing,
+        )
 
     def array_copy(self, root: Path, spec: Spec) -> Dataset | None:
         """Return the data set from plain arrays, or ``None`` if the official files are there, or no arrays."""

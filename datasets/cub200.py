@@ -17,7 +17,7 @@ from pydantic import Field
 
 from bench import DATASETS, BenchError, DataOptions, Dataset, DatasetFamily, Spec
 from bench.download import Download
-from bench.image_files import ImageFiles, Resize, split_of_files, train_and_val_of_files, what_is_missing
+from bench.image_files import ImageFiles, Resize, what_is_missing
 
 from ._official_folder import OfficialFolder, lines_of
 
@@ -59,7 +59,7 @@ _BIRDS = (
     *("Winter Wren", "Common Yellowthroat"),
 )
 
-#: The checksum is the one that the authors' archive, CaltechDATA, shows beside the file.
+#: The checksum is the one that public loaders have; they describe it as that of the authors' archive, CaltechDATA.
 OFFICIAL = OfficialFolder(
     "cub200",
     "CUB_200_2011",
@@ -105,19 +105,8 @@ class Cub200(DatasetFamily):
         folder = OFFICIAL.find(options)
         spec, classes = self.describe(options.root), _classes(folder)
         train, test = _listed(folder, classes)
-        options.tell(f"decoding {len(train) + len(test):,} images of {self.label}")
-        kept, val = train_and_val_of_files(train, None, spec, self.resize)
         counts = (("classes", len(classes), len(_BIRDS)), ("training images", len(train), _TRAIN), ("test images", len(test), _TEST))
-        notes = what_is_missing("CUB-200-2011", *counts)
-        return Dataset(
-            spec,
-            train=kept,
-            val=val,
-            test=lambda: split_of_files(test, spec, self.resize),
-            files=OFFICIAL.files(options.root),
-            official=not notes,
-            notes=notes,
-        )
+        return OFFICIAL.opened(options, spec, train, test, self.resize, what_is_missing("CUB-200-2011", *counts))
 
 
 def words_of(name: str) -> str:

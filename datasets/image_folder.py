@@ -26,7 +26,7 @@ from bench import DATASETS, BenchError, DataOptions, Dataset, DatasetFamily, Spe
 from bench.data import NotThere
 from bench.errors import reason_of
 from bench.guard import ForbiddenAccess
-from bench.image_files import ENDINGS, ImageFiles, Resize, images_in, split_of_files, train_and_val_of_files
+from bench.image_files import ENDINGS, ImageFiles, Resize, folders_in, images_in, split_of_files, train_and_val_of_files
 from bench.paths import read_path
 from bench.seeding import stream
 
@@ -130,11 +130,7 @@ def _first_of(folder: Path, names: tuple[str, ...]) -> Path | None:
 
 
 def _folders_in(folder: Path) -> list[str]:
-    def names() -> list[str]:
-        with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-
-    return _or_sentence(names, folder)
+    return _or_sentence(lambda: folders_in(folder), folder)
 
 
 def _listed(folder: Path, classes: Sequence[str]) -> ImageFiles:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -23,7 +23,7 @@ from bench.download import Download
 from bench.errors import reason_of
 from bench.files import read_text
 from bench.guard import ForbiddenAccess
-from bench.image_files import ImageFiles, Resize, images_in, split_of_files, train_and_val_of_files, what_is_missing
+from bench.image_files import ImageFiles, Resize, folders_in, images_in, what_is_missing
 
 from ._official_folder import OfficialFolder, lines_of
 
@@ -75,27 +75,21 @@ class TinyImagenet(DatasetFamily):
         folder = OFFICIAL.find(options)
         ids, spec = _ids(folder), self.describe(options.root)
         train, test = _training_files(folder, ids), _test_files(folder, ids)
-        options.tell(f"decoding {len(train) + len(test):,} images of {self.label}")
-        kept, val = train_and_val_of_files(train, None, spec, self.resize)
         counts = (("classes", len(ids), _CLASSES), ("training images", len(train), _TRAIN), ("test images", len(test), _TEST))
-        missing = what_is_missing("Tiny-ImageNet", *counts)
+        opened = OFFICIAL.opened(options, spec, train, test, self.resize, what_is_missing("Tiny-ImageNet", *counts))
         unnamed = sum(wnid in name for wnid, name in zip(ids, spec.class_names, strict=True))
-        return Dataset(
-            spec,
-            train=kept,
-            val=val,
-            test=lambda: split_of_files(test, spec, self.resize),
-            files=OFFICIAL.files(options.root),
-            official=not missing,
-            notes=missing + ((f"{unnamed} classes have no word in words.txt, or share it, and show their ids",) if unnamed else ()),
-        )
+        note = f"{unnamed} classes have no word in words.txt, or share it, and show their ids"
+        return replace(opened, notes=(*opened.notes, note)) if unnamed else opened
 
 
 def _ids(folder: Path) -> list[str]:
     """Return the WordNet ids of the classes in ascending order: those of ``wnids.txt``, else the folders of ``train``."""
     if os.path.exists(folder / "wnids.txt"):
         return sorted({words[0] for words in lines_of(folder / "wnids.txt")})
-    found = _folders_in(folder / "train")
+    try:
+        found = folders_in(folder / "train")
+    except OSError as error:
+        raise BenchError(f"{folder / 'train'} cannot be listed ({reason_of(error)}); put the official folder there") from error
     if not found:
         raise BenchError(f"{folder / 'train'} has no folder of a class; put the official folder there")
     return found
@@ -169,10 +163,3 @@ def _by_class(folder: Path, ids: Sequence[str]) -> ImageFiles:
         files += found
         labels += [label] * len(found)
     return ImageFiles(tuple(files), tuple(labels))
-
-
-def _folders_in(folder: Path) -> list[str]:
-    try:
-        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    except OSError as error:
-        raise BenchError(f"{folder} cannot be listed ({reason_of(error)}); put the official folder there") from error
