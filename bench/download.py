@@ -12,7 +12,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from .errors import BenchError
-from .files import lock
+from .files import checksum, lock
 
 _PATIENCE = 15.0  # seconds without an answer before a try counts as failed; urllib would wait for ever
 _CHUNK = 2**20
@@ -59,14 +59,14 @@ def fetch(wanted: Download, root: Path, tell: Callable[[str], None]) -> Path:
             part.unlink()  # it began with another file, or another version of it
             _receive_from_any(wanted, part, tell)
         if not _is_official(part, wanted):
-            found = _hash_of(part, "md5")
+            found = _md5_of(part)
             part.unlink()
             raise BenchError(
                 f"{wanted.urls[0]} gave a file with the MD5 {found}, and the official {target.name} has {wanted.md5}; nothing was kept, "
                 f"so try again later, or put the official file at {target}"
             )
         if not wanted.md5:
-            tell(f"{target.name} is unverified, as nobody tells its checksum (its SHA-256 is {_hash_of(part, 'sha256')})")
+            tell(f"{target.name} is unverified, as nobody tells its checksum (its SHA-256 is {checksum(part)['sha256']})")
         os.replace(part, target)
     return target
 
@@ -141,9 +141,9 @@ def _size(file: Path) -> int:
 
 
 def _is_official(file: Path, wanted: Download) -> bool:
-    return not wanted.md5 or _hash_of(file, "md5") == wanted.md5
+    return not wanted.md5 or _md5_of(file) == wanted.md5
 
 
-def _hash_of(file: Path, algorithm: str) -> str:
+def _md5_of(file: Path) -> str:
     with file.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

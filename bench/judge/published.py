@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..train_recipe import Loss, Optimizer, Schedule, TrainRecipe
@@ -128,18 +128,7 @@ DSA = PublishedRecipe(
 )
 
 #: MTT: as DSA at the learned rate.
-MTT = PublishedRecipe(
-    "MTT",
-    "sgd",
-    lr=None,
-    momentum=0.9,
-    weight_decay=5e-4,
-    schedule="step",
-    batch_size=256,
-    epochs=1000,
-    augmentation_mirror="color_crop_cutout_flip_scale_rotate",
-    augmentation_upright="color_crop_cutout_scale_rotate",
-)
+MTT = replace(DSA, paper="MTT", lr=None)
 
 #: RaT-BPTT: 600 of the numbers of steps that the authors look at; all images in every step.
 RAT = PublishedRecipe("RaT-BPTT", "adam", lr=1e-3, steps=((1, 600),), augmentation_mirror="flip_rotate", augmentation_upright="rotate")
