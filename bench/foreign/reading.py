@@ -237,25 +237,30 @@ class _Reader:
         return self.read_patch_labels(cast)
 
     def read_patch_labels(self, cast: Cast) -> np.ndarray | None:
-        """Tell how patches are labelled: by an array under them, by a row for each, or by where they lie."""
-        rows_of_patches = cast.labels if cast.labels is not None and cast.labels.ndim == 2 and cast.label_array is None else None
-        allowed = ("learned",) if cast.label_array is not None else _POSTER_LABELS
-        if rows_of_patches is not None:
-            allowed = ("probabilities",)
-            self.evidence.append(("labels", f"a row of {rows_of_patches.shape[1]} labels for each of {len(rows_of_patches)} patches"))
-            self.options = replace(self.options, labels=self.options.labels or "probabilities")
-        elif cast.label_array is not None:
+        """Tell how patches are labelled: by an array under them, by where they lie, or by a row for each, which is returned."""
+        rows = cast.labels if cast.labels is not None and cast.labels.shape[1:] == (self.spec.classes,) else None
+        allowed: tuple[str, ...] = _POSTER_LABELS
+        if cast.label_array is not None:
             if not finite_in_float32(cast.label_array):
                 raise BenchError("the label array of the poster holds numbers that are not finite (NaN or infinity); get the set again")
-            rows = "x".join(map(str, cast.label_array.shape))
-            self.evidence.append(("labels", f"a label array of {rows}, of which every patch reads the part under it"))
+            size = "x".join(map(str, cast.label_array.shape))
+            self.evidence.append(("labels", f"a label array of {size}, of which every patch reads the part under it"))
             self.options = replace(self.options, labels=self.options.labels or "learned")
+            allowed = ("learned",)
+        elif rows is not None:
+            guess = guess_labels(rows, self.spec.classes, cast.label_name)
+            self.evidence.append(("labels", f"{cast.label_name}: {len(rows)} rows, which may be those of the patches: {guess.evidence}"))
+            allowed = ("probabilities", *_POSTER_LABELS)
+            self.ask(Question("labels", "whether these are the labels of the patches is not in the file", allowed))
         else:
             self.evidence.append(("labels", "no label array: labels follow from how much of each class area lies in a patch"))
-            self.ask(Question("labels", "how a patch's label follows from its place is not in the file", _POSTER_LABELS))
+            self.ask(Question("labels", "how a patch's label follows from its place is not in the file", allowed))
         if self.options.labels and self.options.labels not in allowed:
             raise BenchError(f"labels of a poster like this one cannot be {self.options.labels}; say --labels {' or '.join(allowed)}")
-        return rows_of_patches
+        if rows is None or self.options.labels != "probabilities":
+            return None
+        check_given("probabilities", guess, rows)
+        return rows
 
     def read_space(self, images: np.ndarray) -> None:
         guess = guess_space(images, self.real)

@@ -46,6 +46,8 @@ def images(
 def poster(labels: Any) -> DistilledSet:
     stored = Poster(SPEC, PosterLayout((10, 21), (8, 8), (4, 2), (2, 2)), (2, 0, 3, 1), labels)
     drawn = {name: torch.rand(value.shape, generator=stream(name)) for name, value in stored.state_dict().items()}
+    if labels == "probabilities":
+        drawn["label_array"] /= drawn["label_array"].sum(1, keepdim=True)
     stored.load_state_dict(drawn)
     return DistilledSet(SPEC, stored, TrainRecipe(), space="zca_kip", network="convnet-d1-w4")
 
@@ -159,6 +161,24 @@ def test_labels_that_belong_to_patches_go_out_beside_the_poster_and_come_back(tm
     release = read_release(open_release([written.files[0]]), distilled.spec, parse_options(fewer))
     with pytest.raises(BenchError, match="4 patches of .* check --patches and --crops"):
         to_distilled_set(release)
+
+
+@pytest.mark.parametrize(("spoil", "complaint"), [(torch.nan, "not finite"), (5.0, "the labels cannot be probabilities")])
+def test_labels_of_patches_are_looked_at_as_those_of_images_are(spoil: float, complaint: str, tmp_path: Path) -> None:
+    distilled = poster("probabilities")
+    with torch.no_grad():
+        distilled.parameterization.get_parameter("label_array")[0, 0] = spoil
+    written = export(distilled, "pt", tmp_path)
+    with pytest.raises(BenchError, match=complaint):
+        imported(written, distilled.spec)
+
+
+def test_rows_beside_a_poster_are_asked_about(tmp_path: Path) -> None:
+    distilled = poster("probabilities")
+    written = export(distilled, "pt", tmp_path)
+    said = {name.replace("-", "_"): value for name, value in written.read_again.items() if name not in ("dataset", "labels")}
+    reading = read_release(open_release([written.files[0]]), distilled.spec, parse_options(said))
+    assert [question.plausible for question in reading.questions] == [("probabilities", "fixed", "proportional")]
 
 
 class Doubled(Images):
