@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from .contents import Collector, Contents, check_declared
 
 _ARRAY, _COMPLEX, _SCALAR = 1, 2, 3  # flax.serialization._MsgpackExtType
 _CHUNKED = "__msgpack_chunked_array__"
+_MOST_CONTAINERS = 1_000_000  # a map takes a byte in the file and 64 in memory; checkpoints have some hundred
 
 
 def read_msgpack_file(path: Path) -> Contents:
@@ -31,7 +34,8 @@ def read_msgpack_file(path: Path) -> Contents:
     raw = read_bytes(path)
     try:
         # No list, text or map can claim more parts than the file has bytes: the limits of unpackb are its length.
-        loaded = msgpack.unpackb(raw, ext_hook=_extension, raw=False, strict_map_key=False)
+        counted = _counted(path)
+        loaded = msgpack.unpackb(raw, ext_hook=_extension, object_hook=counted, list_hook=counted, raw=False, strict_map_key=False)
         found = Collector(path)
         found.collect(_unchunked(loaded))
     except (BenchError, MemoryError):
@@ -40,6 +44,20 @@ def read_msgpack_file(path: Path) -> Contents:
         what = cut(" ".join(str(error).split()), 120)
         raise BenchError(f"{path} cannot be read as a checkpoint of Flax ({type(error).__name__}: {what}); get it again") from error
     return found.contents("a checkpoint of Flax")
+
+
+def _counted(path: Path) -> Callable[[Any], Any]:
+    """Return what sees every list and map of a file, and ends reading where there are too many."""
+    seen = itertools.count(1)
+
+    def look(container: Any) -> Any:
+        if next(seen) > _MOST_CONTAINERS:
+            raise BenchError(
+                f"{path} has more than {_MOST_CONTAINERS:,} lists and maps, and a checkpoint of Flax has some hundred; get it again"
+            )
+        return container
+
+    return look
 
 
 def _extension(code: int, data: bytes) -> Any:

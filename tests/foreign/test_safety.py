@@ -215,6 +215,13 @@ def test_an_array_of_flax_has_the_numbers_that_it_declares(tmp_path: Path, shape
     assert "it is damaged" in refusal(tmp_path / "x.msgpack")
 
 
+@pytest.mark.parametrize("empty", [{}, []])
+def test_maps_of_flax_cannot_fill_the_memory(tmp_path: Path, empty: object) -> None:
+    """An empty one takes a byte in the file, and sixty times as much once it is read."""
+    (tmp_path / "many.msgpack").write_bytes(msgpack.packb({"x": [empty] * 1_000_001}))
+    assert "more than 1,000,000 lists and maps" in refusal(tmp_path / "many.msgpack")
+
+
 # Reaching elsewhere -------------------------------------------------------------------------------------------------
 
 
