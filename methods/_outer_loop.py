@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from bench import Parameterization, Run, Task
+from bench import DistilledSet, Parameterization, Run, Task
 from bench.train_recipe import Rate
 
 #: Raised when the same gradients move the stored numbers otherwise; part of the key of every product with an objective.
@@ -91,8 +91,12 @@ class OuterLoop:
         self.average: dict[str, Tensor] = {}
         self.skipped = 0
 
-    def finish(self) -> None:
-        """Take all outer steps; afterwards the parameterization holds the distilled set."""
+    def finish(self, make: Callable[[], DistilledSet] | None = None) -> None:
+        """Take all outer steps; afterwards the parameterization holds the distilled set.
+
+        Args:
+            make: wraps the parameterization as it is now, for whoever looks at the set on the way.
+        """
         self._resume()
         while self.done < self.total:
             found = self.run.gradient(self.stored, self.done / max(1, self.total - 1))
@@ -100,12 +104,16 @@ class OuterLoop:
             self.done += 1
             self._accumulate_average()
             self.task.report(self.done, self.total, loss=found.loss)
+            if make and self.done < self.total:  # the last one is offered once it is averaged
+                self.task.offer(self.done, self.total, make, self.outer.outer_schedule)
             self.task.checkpoint(self.state)
         if self.average:
             count = float(self.average["count"])
             with torch.no_grad():
                 for name, tensor in self.trained.items():
                     tensor.copy_(self.average[name] / count)
+        if make:
+            self.task.offer(self.total, self.total, make, self.outer.outer_schedule)
         self.task.note(**self.run.facts())
         if self.skipped:
             # A run that learned nothing must not look like one that did.

@@ -207,8 +207,9 @@ class Product(Method):
             return DistilledSet(task.spec, stored, recipe, space=self.student.space, coordinates="rgb", network=self.student.network)
         stored = self.form.build(task, plan, task.space(self.student.space)).to(task.device)
         run = self.objective.begin(task, self.student, task.steps(self.outer.outer_iterations))
-        OuterLoop(self.outer, task, stored, run).finish()
-        return DistilledSet(task.spec, stored, recipe, space=self.student.space, network=self.student.network)
+        made = DistilledSet(task.spec, stored, recipe, space=self.student.space, network=self.student.network)
+        OuterLoop(self.outer, task, stored, run).finish(lambda: made)
+        return made
 
 
 def _images_of_each(planned: FormPlan, spec: Spec) -> list[int]:

@@ -196,6 +196,7 @@ READERS: dict[str, Callable[[Any, str], Any]] = {
     "offline": truth,
     "no-reference": truth,
     "network": network,
+    "curve": one_of("auto", "on", "off"),
 }
 
 

@@ -15,6 +15,7 @@ from ..errors import BenchError, UnwritableError, reason_of
 from ..prerequisite import Need
 from ..prerequisite_store import PrerequisiteStore, resolve
 from ..record import Cell, Record, Status
+from .planning.curve_cost import wants_curve
 from .planning.estimate import Estimate
 from .planning.plan import Plan, PlannedCell
 from .running.environment import describe, usable_cores
@@ -159,6 +160,7 @@ def make_jobs(plan: Plan, store: Store, settings: RunSettings, environment: dict
             asked=plan.asked.get(planned.cell.dataset, ""),
             distil_key=planned.distil_key,
             redistil=planned.redistil,
+            curve=wants_curve(planned, plan, settings.curve),
             judged_at=planned.record.started if planned.record else "",
         )
         if planned.distil_key == "" or (store.set_info(planned.distil_key) is not None and not planned.redistil):

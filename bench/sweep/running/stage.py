@@ -47,6 +47,7 @@ class Payload:
         device: where to compute.
         environment: what records say of the run's surroundings.
         redistil: make the set again although it may be there.
+        curve: score the set on val on the way.
         judged_at: when the judge began whose record the plan found, and which is to be replaced; empty if it found none.
         seconds: spent by this run on the stages before, by their names.
     """
@@ -62,6 +63,7 @@ class Payload:
     device: str = "cpu"
     environment: dict[str, Any] = field(default_factory=dict)
     redistil: bool = False
+    curve: bool = False
     judged_at: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
 

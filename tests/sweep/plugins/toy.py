@@ -225,8 +225,9 @@ class ToyWalk(Method):
             images = images + torch.rand(2, 1, 8, 8, generator=task.generator("step", step))
             if task.score is not None:
                 task.validate(self._set(task, images))
+            task.report(step + 1, 6, loss=float(6 - step))
+            task.offer(step + 1, 6, partial(self._set, task, images), "steady")
             task.checkpoint(partial(dict, images=images, step=torch.tensor(step + 1)))
-            task.report(step + 1, 6)
         return self._set(task, images)
 
     def _set(self, task: Task, images: torch.Tensor) -> DistilledSet:
