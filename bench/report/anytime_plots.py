@@ -88,8 +88,8 @@ def _time_axis(axes: Axes, low: float, high: float) -> None:
     axes.set_xscale("log")
     room = max((high / low) ** 0.05, 1.1)
     axes.set_xlim(low / room, high * room)
-    few = high / low < 30
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,), numticks=8))
+    few = high / low < 300
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,), numticks=10))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:,.10g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("distillation seconds (log scale)")

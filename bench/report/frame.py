@@ -118,8 +118,8 @@ def settings(record: Record) -> dict[str, Any]:
 
 
 def has_score(record: Record) -> bool:
-    """Tell whether a record is ok and really holds final test accuracies."""
-    return record.status == "ok" and bool(accuracies(record, "final", "test"))
+    """Tell whether a record is ok, or of a set that was there when the time ran out, and really holds final test accuracies."""
+    return record.status in ("ok", "timeout") and bool(accuracies(record, "final", "test"))
 
 
 def accuracies(record: Record, *path: str) -> list[float]:

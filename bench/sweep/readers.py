@@ -197,6 +197,7 @@ READERS: dict[str, Callable[[Any, str], Any]] = {
     "no-reference": truth,
     "network": network,
     "curve": one_of("auto", "on", "off"),
+    "keep-on-timeout": truth,
 }
 
 

@@ -58,6 +58,8 @@ def _distil(payload: Payload, opened: Opened, report: Report) -> dict[str, Any]:
     if payload.redistil:
         checkpoint.discard()
     resume_from = checkpoint.load()
+    if resume_from is None:
+        store.drop_kept(payload.distil_key)  # it may be of other code
     validator, curve_validator = _validator(payload, opened), _curve_validator(payload, opened)
     on_the_way = OnTheWay(checkpoint, partial(curve_validator.accuracies, purpose="curve") if curve_validator else None, _chance(opened))
     # From here on val images are in the validator's process only.
@@ -84,6 +86,23 @@ def _distil(payload: Payload, opened: Opened, report: Report) -> dict[str, Any]:
         resume_from=resume_from,
         score=validator.score if validator else None,
     )
+
+    def info(outer_steps: int) -> dict[str, Any]:
+        return {
+            "seconds": round(checkpoint.seconds(), 3),
+            "outer_steps": outer_steps,
+            "validate_calls": checkpoint.calls_before + (validator.calls if validator else 0),
+            "peak_memory_mb": peak_memory_mb(),
+            "code_hash": cell.code_hash,
+            "device": device_name(opened.device),
+            "computed": computed,
+            "prerequisites": _costs(opened, find),
+            "environment": payload.environment,
+            **({"curve": checkpoint.curve} if checkpoint.curve else {}),
+        }
+
+    if payload.keep:
+        on_the_way.keep = lambda distilled, step: store.keep(payload.distil_key, distilled, info(step))
     try:
         with guarded(dataset.files, read_only=[store.prerequisites]) as violations:
             try:
@@ -96,20 +115,9 @@ def _distil(payload: Payload, opened: Opened, report: Report) -> dict[str, Any]:
             if one is not None:
                 one.close()
     _save(distilled, store, payload.distil_key)
-    info = {
-        "seconds": round(checkpoint.seconds(), 3),
-        "outer_steps": cell.outer_steps,
-        "validate_calls": checkpoint.calls_before + (validator.calls if validator else 0),
-        "peak_memory_mb": peak_memory_mb(),
-        "code_hash": cell.code_hash,
-        "device": device_name(opened.device),
-        "computed": computed,
-        "prerequisites": _costs(opened, find),
-        "environment": payload.environment,
-        **({"curve": checkpoint.curve} if checkpoint.curve else {}),
-    }
-    store.finish_set(payload.distil_key, info)
+    store.finish_set(payload.distil_key, info(cell.outer_steps))
     checkpoint.discard()
+    store.drop_kept(payload.distil_key)
     return {"seconds": round(time.monotonic() - started, 3)}
 
 

@@ -211,6 +211,7 @@ class ToyWalk(Method):
     reference: ClassVar[str] = "made up here"
 
     breaks_at: int = 0
+    pause: float = 0.0
 
     def plan(self, context: PlanContext) -> Resolution | Refusal:
         del context
@@ -222,6 +223,7 @@ class ToyWalk(Method):
         for step in range(first, 6):
             if not first and step == self.breaks_at - 1:
                 raise RuntimeError("the power went out")
+            time.sleep(self.pause)
             images = images + torch.rand(2, 1, 8, 8, generator=task.generator("step", step))
             if task.score is not None:
                 task.validate(self._set(task, images))

@@ -93,3 +93,14 @@ def test_without_anybody_who_looks_no_set_is_made(tmp_path: Path) -> None:
     on_the_way.reported({"loss": 1.0})
     on_the_way.offered(1, 1, make, "")
     assert on_the_way.checkpoint.curve is None
+
+
+def test_sets_are_kept_often_at_first_and_every_half_minute_later_and_never_at_the_end(tmp_path: Path) -> None:
+    kept: list[int] = []
+    now = [0.0]
+    on_the_way = watcher(tmp_path, keep=lambda distilled, step: kept.append(step))
+    on_the_way.checkpoint.seconds = lambda: now[0]  # type: ignore[method-assign]
+    for step, seconds in enumerate((1.0, 1.05, 1.2, 100.0, 109.0, 1000.0, 1029.0, 1030.0, 2000.0), start=1):
+        now[0] = seconds
+        on_the_way.offered(step, 9, lambda: 0, "")  # type: ignore[arg-type, return-value]
+    assert kept == [1, 3, 4, 6, 8]
