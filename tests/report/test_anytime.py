@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pandas
@@ -16,6 +17,7 @@ from bench.report.details import details_page
 from bench.report.leaderboard import leaderboard
 
 STEPS = (1, 10, 100)
+BEFORE = Path(__file__).parents[1] / "fixtures" / "report_without_curves"
 
 
 def with_curve(record: Record, vals: list[float], losses: list[float] | None = None, seconds: float = 1.0, **changes: Any) -> Record:
@@ -128,3 +130,14 @@ def test_two_seeds_have_no_interval():
     from bench.report.plots import bars
 
     assert all(math.isnan(end) for end in bars(pandas.Series([20.0, 30.0])))
+
+
+def test_reports_of_records_without_curves_are_as_they_were_before_there_were_any(tmp_path):
+    """The files were written by the suite before it knew curves. Whoever changes the report on purpose writes them again."""
+    late = make_record(status="timeout", reason="stage distil took longer than 6 s", cell=make_cell("slow"))
+    shortened = seeds([0.4, 0.45, 0.5], "dm", effort=0.5)
+    render([*seeds([0.6, 0.5, 0.7]), *shortened, *reference("lowres", [0.5, 0.5, 0.51]), late, full_data()], tmp_path)
+    for file in sorted(BEFORE.iterdir()):
+        written = tmp_path / file.name.replace("details_", "details/")
+        assert written.read_text(encoding="utf-8") == file.read_text(encoding="utf-8"), file.name
+    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == ["digits-native-v1.png", "digits-native-v1.svg"]
