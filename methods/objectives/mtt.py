@@ -52,8 +52,9 @@ _DIVERGED = 100.0  # a loss at which a student is ten times as far away as it be
 @OBJECTIVES.register("mtt")
 @dataclass(frozen=True, kw_only=True)
 class TrajectoryMatching(Objective):
-    """Distance of a student's parameters to an expert's; defaults are those of the authors' command for CIFAR-10 at 1 image per class.
+    """Distance of a student's parameters to an expert's.
 
+    Defaults are those of the authors for CIFAR-10 at 1 image per class, but for the number of experts, of which they have a hundred.
     The student's ``student_lr`` is where the learned rate starts, and its ``augmentation`` that of the unrolled steps. How a judged
     student is trained (momentum, weight decay, batch, steps) is not how it is unrolled, as in the authors' code.
 
@@ -93,7 +94,7 @@ class TrajectoryMatching(Objective):
     }
     unkeyed: ClassVar[frozenset[str]] = frozenset({"engine"})
 
-    experts: Annotated[int, Field(ge=1, le=10_000)] = 100
+    experts: Annotated[int, Field(ge=1, le=10_000)] = 20
     expert_seeds: Annotated[int, Field(ge=1, le=1000)] = 1
     expert_epochs: Count = 2
     max_start: Count = 2

@@ -11,13 +11,14 @@ import torch
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from bench import PREREQUISITES, Need, Prerequisite, RealImages, Spec, TrainRecipe, Workshop
 from bench.fields import named_in
 from bench.files import regular, replacing
 from bench.keys import digest
 from bench.nn.augment import parse_strategy
-from bench.nn.networks import Parameters, build_network, flops_per_image, initial_parameters
+from bench.nn.networks import Parameters, build_network, default_network, flops_per_image, initial_parameters
 from bench.nn.spaces import SPACES, open_space, space_need
 from bench.nn.student import Network
 from bench.nn.training import StudentStreams, train_students
@@ -43,7 +44,7 @@ class Experts(Prerequisite):
     had happened.
 
     Attributes:
-        network: its name.
+        network: its name; empty is the data set's default.
         space: the pixel space it sees images in.
         augmentation: a strategy of ``bench.nn.augment``.
         epochs: how long it is trained.
@@ -53,8 +54,8 @@ class Experts(Prerequisite):
 
     name: ClassVar[str] = "experts"
 
-    network: Network
-    space: Annotated[str, named_in("pixel space", SPACES)]
+    network: Network = ""
+    space: Annotated[str, named_in("pixel space", SPACES)] = "standard"
     augmentation: str = "none"
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 50
     lr: Rate = 0.01
@@ -71,12 +72,15 @@ class Experts(Prerequisite):
 
     def disk_bytes(self, spec: Spec) -> int:
         """Return the size of all snapshots."""
-        numbers = sum(p.numel() for p in build_network(self.network, spec).parameters())
+        numbers = sum(p.numel() for p in self._network(spec).parameters())
         return 4 * numbers * (self.epochs + 1)
 
     def flops(self, spec: Spec, images: int) -> float:
         """Count the arithmetic: a step costs about 2.9 forward passes of its images."""
-        return 2.9 * flops_per_image(build_network(self.network, spec), spec) * images * self.epochs
+        return 2.9 * flops_per_image(self._network(spec), spec) * images * self.epochs
+
+    def _network(self, spec: Spec) -> nn.Module:
+        return build_network(self.network or default_network(spec), spec)
 
     def build(self, workshop: Workshop) -> None:
         """Train epoch by epoch, from the last whole snapshot on.
@@ -86,7 +90,7 @@ class Experts(Prerequisite):
         """
         spec, folder = workshop.spec, workshop.folder
         parse_strategy(self.augmentation)
-        network = build_network(self.network, spec)
+        network = self._network(spec)
         real = RealImages.of(spec, workshop.train, open_space(self.space, workshop.train, workshop.find), workshop.device)
         steps = math.ceil(len(real) / self.batch_size)
         recipe = TrainRecipe("sgd", self.lr, steps, self.batch_size, augmentation=self.augmentation)
