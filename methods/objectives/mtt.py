@@ -47,6 +47,7 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 RATE = "student_lr"
 _LEAST_SHARE = 0.01  # of the rate it starts with, below which the learned rate is not let
 _DIVERGED = 100.0  # a loss at which a student is ten times as far away as it began: of such a step the gradient says nothing
+_LEAP = 100.0  # a gradient so many times as long as they are in the mean; a set that followed it would hardly move again
 
 
 @OBJECTIVES.register("mtt")
@@ -166,6 +167,7 @@ class TrajectoryMatchingRun(Run):
         self.layout = FlatLayout.of(dict(self.network.named_parameters()))
         # Double, as its steps are far smaller than the number itself.
         self.rate = torch.tensor(student.student_lr, dtype=torch.float64)
+        self.norm = math.inf  # running mean of the length of gradients, before the first
         self.engine: Engine | None = None
         self.streams = Streams(task, "expert", "inner batch", "inner augmentation")
 
@@ -178,9 +180,21 @@ class TrajectoryMatchingRun(Run):
         if not math.isfinite(found.loss) or found.loss > _DIVERGED:
             return OuterGradient(found.loss, {}, diverged=True)
         gradients = carried_back(stored, batches, found.images, found.labels)
+        diverged = self._leaps(gradients)
         gradients[RATE] = torch.tensor(found.lr, dtype=torch.float64)
-        finite = all(bool(gradient.isfinite().all()) for gradient in gradients.values())
-        return OuterGradient(found.loss, gradients, diverged=not finite)
+        return OuterGradient(found.loss, gradients, diverged=diverged or not math.isfinite(found.lr))
+
+    def _leaps(self, gradients: Mapping[str, Tensor]) -> bool:
+        """Tell whether gradients are not finite or far longer than they were so far, on which the stored numbers must not set out.
+
+        A student with instance norm does not mind the contrast of images, so that images which leapt far away give small, finite
+        gradients ever after.
+        """
+        norm = float(torch.stack([gradient.square().sum() for gradient in gradients.values()]).sum().sqrt())
+        if not math.isfinite(norm) or 0.0 < _LEAP * self.norm < norm:
+            return True
+        self.norm = norm if self.norm in (0.0, math.inf) else 0.9 * self.norm + 0.1 * norm
+        return False
 
     def draw_expert(self) -> tuple[Parameters, Parameters]:
         """Return what a random expert was after a random epoch, and some epochs later."""
@@ -223,6 +237,15 @@ class TrajectoryMatchingRun(Run):
     def recipe(self, recipe: TrainRecipe) -> TrainRecipe:
         """Put the learned rate into the set's own recipe."""
         return replace(recipe, lr=float(self.rate))
+
+    def state(self) -> dict[str, Tensor]:
+        """Return how long gradients are in the mean."""
+        return {"norm": torch.tensor(self.norm, dtype=torch.float64)}
+
+    def load(self, state: Mapping[str, Tensor]) -> bool:
+        """Go on with it."""
+        self.norm = float(state["norm"])
+        return True
 
     def facts(self) -> dict[str, str | float]:
         """Return the engine and the learned rate."""

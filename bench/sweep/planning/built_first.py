@@ -39,7 +39,9 @@ def built_first(plan: Plan, store: Store, rate: Callable[[Spec], float]) -> str:
             times[name] = times.get(name, 0.0) + flops / rate(dataset.spec)
     parts = []
     for name, count in sorted(counts.items()):
-        known = [_size(sizes[name])] * bool(sizes[name]) + [f"about {readable(times[name])} of one core"] * (name in times)
+        known = [_size(sizes[name])] if sizes[name] else []
+        if name in times:
+            known.append(f"about {readable(times[name])} of one core")
         parts.append(f"{count} {name}" + (f" ({', '.join(known)})" if known else ""))
     return f"built first, once for all cells: {', '.join(parts)}" if parts else ""
 
