@@ -6,9 +6,11 @@ import math
 
 import pytest
 
-from bench import METHODS, BenchError, Between, OneOf
+from bench import METHODS, BenchError, Between, OneOf, registry
 from bench.fields import Hyperparameter
 from bench.search import draw_settings
+
+registry.discover()
 
 
 def test_rates_are_drawn_evenly_on_a_logarithmic_axis() -> None:
