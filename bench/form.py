@@ -17,6 +17,7 @@ from .method import PlanContext, Refusal, Task
 from .parameterization import Parameterization
 from .prerequisite import Need
 from .registry import SELECTIONS
+from .search import Search
 from .selection import Select, checked, feature_seed, features_need, read_features, uses_features
 from .space import Space
 
@@ -68,6 +69,7 @@ class Form(ABC):
     Attributes:
         name: registered name.
         version: raised when the same fields give other geometry or other initial values.
+        search: field -> what the command ``tune`` may try for it, also a field of the outer loop or the student.
         init: what the stored numbers start from: ``noise`` (unit-norm Gaussian, as PoDD and RaT-BPTT), ``normal`` (standard
             deviation 1 in every pixel, as DC), or the name of a selection of real images; ``real`` is the selection
             ``random``.
@@ -94,6 +96,7 @@ class Form(ABC):
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
+    search: ClassVar[Mapping[str, Search]] = {}
 
     init: Annotated[str, named_in("selection", SELECTIONS, (NOISE, NORMAL, "real"))] = NOISE
     feature_seeds: Annotated[int, Field(ge=1, le=1000)] = 1

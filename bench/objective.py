@@ -14,6 +14,7 @@ from .data import Spec
 from .method import Task
 from .parameterization import Parameterization
 from .prerequisite import Need
+from .search import Search
 from .train_recipe import TrainRecipe
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ class Objective(ABC):
         outer_defaults: defaults of the outer loop's fields (rates, schedule, clipping, steps) under this objective.
         student_defaults: the same for the student's fields.
         unkeyed: fields that choose how the gradient is computed and not which one.
+        search: field -> what the command ``tune`` may try for it, also a field of the outer loop or the student.
 
     Example:
         >>> from dataclasses import dataclass
@@ -203,6 +205,7 @@ class Objective(ABC):
     outer_defaults: ClassVar[Mapping[str, Any]] = {}
     student_defaults: ClassVar[Mapping[str, Any]] = {}
     unkeyed: ClassVar[frozenset[str]] = frozenset()
+    search: ClassVar[Mapping[str, Search]] = {}
 
     @abstractmethod
     def begin(self, task: Task, student: Student, steps: int) -> Run:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from bench import OuterGradient, Parameterization, Run, Task
+from bench import Between, OuterGradient, Parameterization, Run, Task
+from bench.search import Search
 from bench.train_recipe import Rate
 
 #: Raised when the same gradients move the stored numbers otherwise; part of the key of every product with an objective.
@@ -36,6 +37,8 @@ class Outer:
             with the clipped norm), ``official`` (s updated first with the raw norm, as RaT-BPTT's authors) or ``off``.
             Non-finite gradients are skipped, whatever it is.
     """
+
+    search: ClassVar[Mapping[str, Search]] = {"outer_lr": Between(1e-3, 1e-1)}
 
     outer_iterations: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1000
     outer_optimizer: Literal["adam", "sgd"] = "adam"

@@ -26,6 +26,7 @@ from bench.errors import did_you_mean
 from bench.fields import Hyperparameter, hyperparameters
 from bench.nn.spaces import SPACES, needs_of_space
 from bench.registry import claim_fields
+from bench.search import Search
 from bench.selection import is_deterministic
 
 from . import _outer_loop
@@ -85,6 +86,17 @@ class Product(Method):
             found |= hyperparameters(OBJECTIVES[objective], f"objective '{objective}'")
             found |= hyperparameters(Outer, "outer loop")
         return found | hyperparameters(Student, "student")
+
+    @classmethod
+    def search_space(cls, given: Mapping[str, Any]) -> Mapping[str, Search]:
+        """Return what the parts and the product say may be tried; where two name a field, the more particular one counts."""
+        legal, objective = cls.legal(given), given.get("objective", cls.own_objective)
+        own = {choice["form"]: FORMS[choice["form"]].search for choice in cls.candidates(given)}
+        # What holds for all forms that may come of it: which one does is only known once the budget is.
+        shared = {name: search for form in own.values() for name, search in form.items() if all(name in other for other in own.values())}
+        moved = {} if objective == NONE else {**Outer.search, **shared, **OBJECTIVES[objective].search}
+        found = {**Student.search, **shared, **moved, **cls.search}
+        return {name: search for name, search in found.items() if name in legal and name not in given}
 
     @classmethod
     def belongs_to(cls, field: str) -> str:

@@ -16,11 +16,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from bench import OBJECTIVES, Batch, Objective, OuterGradient, Parameterization, Run, Spec, Streams, Student, Task
+from bench import OBJECTIVES, Batch, Objective, OneOf, OuterGradient, Parameterization, Run, Spec, Streams, Student, Task
 from bench.nn.augment import draw
 from bench.nn.networks import flops_per_image, initial_parameters
 from bench.nn.precision import Precision, rounding
 from bench.nn.real import RealImages
+from bench.search import Search
 
 from .._unroll import Engine, EngineName, InnerAdam, RealBatchLoss, choose_engine, engine_facts
 from ._inner_batches import augmented, carried_back, decoded
@@ -59,6 +60,7 @@ class TruncatedBPTT(Objective):
     reference: ClassVar[str] = "Feng, Vedantam, Kempe: Embarrassingly Simple Dataset Distillation, ICLR 2024, arXiv 2311.07025"
     outer_defaults: ClassVar[Mapping[str, Any]] = {"outer_iterations": 100_000, "clip": "corrected"}
     unkeyed: ClassVar[frozenset[str]] = frozenset({"engine", "precision"})
+    search: ClassVar[Mapping[str, Search]] = {"window": OneOf(5, 10, 15), "totwindow": OneOf(15, 30, 45)}
 
     window: Count = 60
     totwindow: Count = 200

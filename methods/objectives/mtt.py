@@ -22,8 +22,10 @@ from torch import Tensor
 from bench import (
     OBJECTIVES,
     Batch,
+    Between,
     Need,
     Objective,
+    OneOf,
     OuterGradient,
     Parameterization,
     Run,
@@ -35,6 +37,7 @@ from bench import (
 )
 from bench.nn.networks import Parameters, flops_per_image, forward
 from bench.nn.student import Strategy, settle_strategy
+from bench.search import Search
 from bench.train_recipe import Rate
 
 from .._unroll import Engine, EngineName, ExpertDistance, FlatLayout, InnerSGD, WindowGradient, choose_engine, engine_facts
@@ -97,6 +100,7 @@ class TrajectoryMatching(Objective):
         "augmentation": "all",
     }
     unkeyed: ClassVar[frozenset[str]] = frozenset({"engine"})
+    search: ClassVar[Mapping[str, Search]] = {"outer_lr": Between(1.0, 1000.0), "syn_steps": OneOf(10, 20, 50)}
     teaches: ClassVar[bool] = True
 
     experts: Annotated[int, Field(ge=1, le=10_000)] = 20

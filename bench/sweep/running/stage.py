@@ -24,6 +24,7 @@ STAGES = {
     "prerequisite": ("prerequisite", "prerequisite_stage"),
     "distil": ("distil", "distil_stage"),
     "judge": ("judge", "judge_stage"),
+    "validate": ("validate", "validate_stage"),
 }
 
 # What torch says on a CPU, where it raises a plain RuntimeError instead of its OutOfMemoryError.
