@@ -142,8 +142,10 @@ class Objective(ABC):
         deterministic: whether its gradients draw no random number; see ``Method.deterministic``.
         by_class: whether it compares real and distilled images class by class, so that a form has to start with an image of
             every class.
+        centred_labels: whether it takes labels that sum to zero, which are no shares of classes.
         outer_defaults: defaults of the outer loop's fields (rates, schedule, clipping, steps) under this objective.
         student_defaults: the same for the student's fields.
+        form_defaults: the same for the form's fields, such as ``labels``; a form leaves out what it does not take.
         unkeyed: fields that choose how the gradient is computed and not which one.
 
     Example:
@@ -169,8 +171,10 @@ class Objective(ABC):
     reference: ClassVar[str]
     deterministic: ClassVar[bool] = False
     by_class: ClassVar[bool] = False
+    centred_labels: ClassVar[bool] = False
     outer_defaults: ClassVar[Mapping[str, Any]] = {}
     student_defaults: ClassVar[Mapping[str, Any]] = {}
+    form_defaults: ClassVar[Mapping[str, Any]] = {}
     unkeyed: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
