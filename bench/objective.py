@@ -173,8 +173,10 @@ class Objective(ABC):
             does.
         by_class: whether it compares real and distilled images class by class, so that a form has to start with an image of
             every class.
+        centred_labels: whether it takes labels that sum to zero, which are no shares of classes.
         outer_defaults: defaults of the outer loop's fields (rates, schedule, clipping, steps) under this objective.
         student_defaults: the same for the student's fields.
+        form_defaults: the same for the form's fields, such as ``labels``; a form leaves out what it does not take.
         unkeyed: fields that choose how the gradient is computed and not which one.
         search: field -> what the command ``tune`` may try for it, also a field of the outer loop or the student.
 
@@ -202,8 +204,10 @@ class Objective(ABC):
     deterministic: ClassVar[bool] = False
     teaches: ClassVar[bool] = False
     by_class: ClassVar[bool] = False
+    centred_labels: ClassVar[bool] = False
     outer_defaults: ClassVar[Mapping[str, Any]] = {}
     student_defaults: ClassVar[Mapping[str, Any]] = {}
+    form_defaults: ClassVar[Mapping[str, Any]] = {}
     unkeyed: ClassVar[frozenset[str]] = frozenset()
     search: ClassVar[Mapping[str, Search]] = {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
@@ -119,6 +120,7 @@ class Product(Method):
         given = {
             **(objective.outer_defaults if objective else {}),
             **(objective.student_defaults if objective else {}),
+            **(_taken(form, objective.form_defaults) if objective else {}),
             **cls.own_defaults,
             **values,
         }
@@ -183,7 +185,7 @@ class Product(Method):
         planned = form.plan(replace(context, optimised=self.objective is not None))
         if isinstance(planned, Refusal):
             return planned
-        if self.objective and self.objective.by_class and (sentence := _without_an_image(planned, spec, self.objective.name)):
+        if sentence := self._misfit(planned, spec, student):
             return Refusal(sentence)
         settled, images = replace(self, form=planned.form, student=student), planned.images
         needs = (*needs_of_space(student.space, spec), *_needs_of(planned.form, self._teaches, context.seed), *planned.needs)
@@ -214,6 +216,18 @@ class Product(Method):
         if self.objective is None:
             return "without an objective noise stays noise; choose init=real" if self.form.selection() is None else None
         return self.objective.refuses(spec, student)
+
+    def _misfit(self, planned: FormPlan, spec: Spec, student: Student) -> str:
+        """Return a sentence if the planned form is none for the objective or the student's loss."""
+        if self.objective and self.objective.by_class and (sentence := _without_an_image(planned, spec, self.objective.name)):
+            return sentence
+        if planned.form.empty(spec, planned).label_kind != "centred":
+            return ""
+        if self.objective and not self.objective.centred_labels:
+            return f"objective={self.objective.name} takes no labels below zero, which centred ones are; use labels=learned"
+        if student.student_loss == "cross_entropy":
+            return "centred labels have no lowest cross-entropy; use student_loss=mse or other labels"
+        return ""
 
     def distill(self, task: Task) -> DistilledSet:
         """Build the form, let the objective move its numbers, and hand over what the outer loop ends with."""
@@ -289,6 +303,15 @@ def _check_defaults(objective: type[Objective]) -> None:
         for key in getattr(objective, name):
             if key not in known:
                 raise ValueError(f"objective '{objective.name}' has the unknown field '{key}' in its {name}{did_you_mean(key, known)}")
+
+
+def _taken(form: type[Form], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults that a form takes: forms differ in their fields, and in the kinds of labels that they store."""
+    declared, found = hyperparameters(form, f"form '{form.name}'"), {}
+    for name in declared.keys() & defaults.keys():
+        with suppress(ValueError):
+            found[name] = declared[name].fitting(defaults[name])
+    return found
 
 
 def _of(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ TINY = {
     "bptt": "window=4,totwindow=8,real_batch=64,outer_iterations=20,outer_lr=1e-2,student_lr=5e-3",
     "dc": "outer_iterations=10,class_batch=32,student_optimizer=sgd,student_lr=1e-2",
     "dm": "outer_iterations=10,class_batch=32,student_optimizer=sgd,student_lr=1e-2",
+    "frepo": "outer_iterations=10,real_batch=64,pool_size=2,outer_lr=1e-3,student_lr=5e-3",
     "mtt": "experts=1,max_start=1,expert_epochs=1,syn_steps=5,outer_iterations=5,outer_lr=1,student_optimizer=sgd,student_lr=1e-2",
 }
 STUDENT = "init=real,student_steps=100,augmentation=rotate"
