@@ -10,9 +10,11 @@ import torch
 from products import granted, plan, planned, task_for
 from registries import prerequisites_in
 
-from bench import FORMS, DistilledSet, FormPlan, Parameterization, PlanContext, Refusal, Resolution, Spec, TrainRecipe
+from bench import FORMS, Batch, DistilledSet, FormPlan, Parameterization, PlanContext, Refusal, Resolution, Spec, TrainRecipe
 from bench.judge.audit import audit
+from bench.nn.networks import build_network
 from bench.nn.spaces import fit_space
+from bench.nn.training import StudentStreams, predict, train_students
 from oracles import frequencies as oracle
 
 DIGITS = Spec("digits", 10, (1, 8, 8), tuple("0123456789"), mirror=False)
@@ -252,3 +254,32 @@ def test_learned_labels_begin_at_the_classes_and_move(form, init, digits):
     assert labels.argmax(1).tolist() == [c for c in range(10) for _ in range(len(labels) // 10)]
     assert float(labels.min()) >= 0.0
     assert not torch.equal(labels, labels.round())
+
+
+# Learning -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "fields", "more"),
+    [
+        ("rtp", {"outer_iterations": 60}, 0.1),
+        ("rat_bptt", {"form": "bases", "outer_iterations": 60}, 0.05),
+        ("rat_bptt", {"form": "dct", "outer_iterations": 60}, 0.0),
+        ("dm", {"form": "bases", "outer_iterations": 40}, 0.0),
+        ("dm", {"form": "dct", "outer_iterations": 40}, 0.03),
+    ],
+)
+def test_what_is_learned_is_ahead_of_what_it_starts_from(name, fields, more, digits):
+    """By students trained alike, on validation images."""
+
+    def accuracy(**changes: float) -> float:
+        found = planned(name, digits.spec, "1", {**fields, **changes}, recipes=True)
+        made = found.method.distill(task_for(digits, found))
+        space, data = fit_space(made.space, digits.train), made.parameterization.decode()
+        network = build_network("convnet-d2-w32", digits.spec)
+        batch, steps = Batch(data.images.detach(), data.labels.detach()), made.recipe.steps
+        students = train_students(network, batch, made.recipe, [StudentStreams(("forms", k)) for k in range(3)], [steps])[steps]
+        return float((predict(network, students, space.transform(digits.val.unit_images())) == digits.val.labels).float().mean())
+
+    assert accuracy() > accuracy(outer_iterations=1, outer_lr=0.0) + more
