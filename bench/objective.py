@@ -14,6 +14,7 @@ from .data import Spec
 from .method import Task
 from .parameterization import Parameterization
 from .prerequisite import Need
+from .train_recipe import TrainRecipe
 
 if TYPE_CHECKING:
     from .nn.student import Student
@@ -25,7 +26,10 @@ class OuterGradient:
 
     Attributes:
         loss: for the progress display.
-        gradients: name of a trained tensor -> gradient of its shape; a tensor that is not named stays as it is.
+        gradients: name of a trained tensor, of the stored ones or of the run's own -> gradient of its shape; a tensor that is not
+            named stays as it is.
+        diverged: whether the step says nothing because a student diverged. The outer loop then goes back to where the last step
+            began that did not. ``None`` where the objective cannot tell.
 
     Example:
         >>> from bench import OuterGradient, Spec
@@ -38,6 +42,7 @@ class OuterGradient:
 
     loss: float
     gradients: Mapping[str, Tensor]
+    diverged: bool | None = None
 
     @classmethod
     def of(cls, loss: Tensor, stored: Parameterization) -> OuterGradient:
@@ -118,8 +123,24 @@ class Run(ABC):
             progress: how far the run is, from 0 at the first step to 1 at the last.
         """
 
+    def trained(self) -> Mapping[str, tuple[Tensor, float]]:
+        """Return the objective's own numbers that the outer loop moves along their gradients, such as a learned rate.
+
+        Returns:
+            Name, which no stored tensor has -> the tensor and its learning rate in the outer loop, which also keeps it in checkpoints.
+        """
+        return {}
+
+    def project(self) -> None:
+        """Bring these numbers back to legal values after a step."""
+        return
+
+    def recipe(self, recipe: TrainRecipe) -> TrainRecipe:
+        """Return how students are trained on the finished set, given the student's own recipe; what was learned goes in here."""
+        return recipe
+
     def state(self) -> Mapping[str, Tensor]:
-        """Return what beside the streams decides how the run goes on, as tensors: pools of networks, learned rates, ..."""
+        """Return what beside the streams and ``trained`` decides how the run goes on, as tensors: pools of networks, ..."""
         return {}
 
     def load(self, state: Mapping[str, Tensor]) -> bool:

@@ -208,7 +208,7 @@ class Product(Method):
         stored = self.form.build(task, plan, task.space(self.student.space)).to(task.device)
         run = self.objective.begin(task, self.student, task.steps(self.outer.outer_iterations))
         OuterLoop(self.outer, task, stored, run).finish()
-        return DistilledSet(task.spec, stored, recipe, space=self.student.space, network=self.student.network)
+        return DistilledSet(task.spec, stored, run.recipe(recipe), space=self.student.space, network=self.student.network)
 
 
 def _images_of_each(planned: FormPlan, spec: Spec) -> list[int]:

@@ -18,12 +18,13 @@ from torch import Tensor
 
 from bench import OBJECTIVES, Batch, Objective, OuterGradient, Parameterization, Run, Spec, Streams, Student, Task
 from bench.nn.adam import Epsilon
-from bench.nn.augment import Augmentation, draw, join
+from bench.nn.augment import draw
 from bench.nn.networks import flops_per_image, initial_parameters
 from bench.nn.precision import Precision, rounding
 from bench.nn.real import RealImages
 
 from .._unroll import Engine, EngineName, InnerAdam, InnerSGD, RealBatchLoss, choose_engine, engine_facts
+from ._inner_batches import augmented, carried_back, decoded
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Curriculum = Literal["random", "fixed", "forward", "length"]
@@ -125,7 +126,7 @@ class TruncatedBPTTRun(Run):
                 state = engine.advance(state, batch, self.inner)
             batches, outer = list(self._inner_batches(stored, window, attached=True)), self._outer_loss()
             found = engine.window_gradient(state, batches, self.inner, outer)
-            return OuterGradient(found.loss, _carried_back(stored, batches, found.images, found.labels))
+            return OuterGradient(found.loss, carried_back(stored, batches, found.images, found.labels))
 
     def _engine(self, images: int) -> Engine:
         """Choose the engine at the first step, when the number of images is known."""
@@ -167,29 +168,19 @@ class TruncatedBPTTRun(Run):
 
     def _augmented(self, stored: Parameterization, steps: int, count: int) -> tuple[Tensor, Tensor]:
         """Return images (steps, count, c, h, w) and labels (steps, count, k) of so many inner steps."""
-        shape, stream = self.task.spec.shape, self.streams["inner augmentation"]
-        images, labels = self._decoded(stored, steps, count)
-        augmented = join([draw(self.student.augmentation, count, shape, stream) for _ in range(steps)], count, shape)
-        if augmented != Augmentation():
-            images = augmented(images.flatten(0, 1)).unflatten(0, (steps, count))
-        return images, labels
-
-    def _decoded(self, stored: Parameterization, steps: int, count: int) -> tuple[Tensor, Tensor]:
-        """Return images (steps, count, c, h, w) and labels (steps, count, k) before augmentation."""
-        if count == len(stored):
-            # Every step sees the whole set: it is decoded once, and steps are views of it.
-            batch = stored.decode(None)
-            return batch.images.expand(steps, *batch.images.shape), batch.labels.expand(steps, *batch.labels.shape)
-        # One draw per step and not one for all: the stream must not depend on how many steps are decoded at once.
-        index = torch.cat([torch.randperm(len(stored), generator=self.streams["inner batch"])[:count] for _ in range(steps)])
-        batch = stored.decode(index.to(self.task.device))
-        return batch.images.unflatten(0, (steps, count)), batch.labels.unflatten(0, (steps, count))
+        index = None
+        if count != len(stored):
+            # One draw per step and not one for all: the stream must not depend on how many steps are decoded at once.
+            drawn = [torch.randperm(len(stored), generator=self.streams["inner batch"])[:count] for _ in range(steps)]
+            index = torch.stack(drawn).to(self.task.device)
+        images, labels = decoded(stored, index, steps)
+        return augmented(images, self.student.augmentation, self.streams["inner augmentation"]), labels
 
     def _outer_loss(self) -> RealBatchLoss:
         """Draw a real batch and augment it."""
         batch = self.real.draw(self.objective.real_batch, self.streams["real batch"])
-        augmented = draw(self.student.augmentation, len(batch.images), self.task.spec.shape, self.streams["real augmentation"])
-        return RealBatchLoss(augmented(batch.images), batch.labels)
+        drawn = draw(self.student.augmentation, len(batch.images), self.task.spec.shape, self.streams["real augmentation"])
+        return RealBatchLoss(drawn(batch.images), batch.labels)
 
     def state(self) -> dict[str, Tensor]:
         """Return the precision of the steps so far."""
@@ -207,11 +198,3 @@ class TruncatedBPTTRun(Run):
         objective = self.objective
         chosen = engine_facts(self.engine, objective.engine, self.task.device, objective.precision) if self.engine else {}
         return {"precision": objective.precision, **chosen}
-
-
-def _carried_back(stored: Parameterization, batches: list[Batch], images: list[Tensor], labels: list[Tensor | None]) -> dict[str, Tensor]:
-    """Carry the gradients of the batches back into the stored tensors."""
-    roots = [batch.images for batch in batches] + [b.labels for b, g in zip(batches, labels, strict=True) if g is not None]
-    trained = stored.trained()
-    flowing = torch.autograd.grad(roots, list(trained.values()), images + [g for g in labels if g is not None], allow_unused=True)
-    return {name: g for name, g in zip(trained, flowing, strict=True) if g is not None}

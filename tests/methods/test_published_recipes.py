@@ -222,6 +222,32 @@ def test_rtp_is_the_command_of_its_authors():
     assert found.presented_examples == pytest.approx(300 * 1150, rel=0.001)  # 300 epochs of all images
 
 
+def test_fred_is_the_script_and_the_table_of_its_authors():
+    """64 frequencies, 50 steps, 2 epochs, starts below 5, rates 0.01 and 1e-7; a coefficient of theirs is 64 times one of ours."""
+    found = resolved("fred", "cifar10", "1")
+    fields, geometry = found.method.values(), found.plan["geometry"]
+    assert (geometry["frequencies"], geometry["per_class"]) == (64, 15)
+    expected = {
+        "chosen_by": "variance",
+        "init": "random",
+        "syn_steps": 50,
+        "syn_batch": 0,
+        "expert_epochs": 2,
+        "max_start": 5,
+        "student_lr": 0.01,
+        "lr_lr": 1e-7,
+        "outer_optimizer": "sgd",
+        "outer_momentum": 0.5,
+        "space": "standard",
+        "augmentation": "color_crop_cutout_flip_scale_rotate",
+        "student_steps": 1000,
+        "student_batch": 256,
+    }
+    assert {name: fields[name] for name in expected} == expected
+    assert fields["outer_lr"] == pytest.approx(1e8 / 64**2, rel=1e-4)
+    assert found.outer_steps == 15_000
+
+
 def test_between_the_published_budgets_a_poster_keeps_the_density_of_the_published_grid():
     found = resolved("podd", "cifar10", "0.3")
     assert (found.plan["geometry"]["size"], found.method.form.patches) == ([35, 87], "auto")

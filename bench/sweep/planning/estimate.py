@@ -109,7 +109,7 @@ class Estimator:
         if resolution is None or resolution.flops is None:
             return None if cell.outer_steps else _SELECTION_SECONDS
         share = cell.outer_steps / max(1, resolution.outer_steps) if cell.outer_steps else 1.0
-        return resolution.flops * share / self._rate(self.plan.datasets[cell.dataset].spec)
+        return resolution.flops * share / self.rate(self.plan.datasets[cell.dataset].spec)
 
     def _counted_judge(self, planned: PlannedCell) -> float | None:
         dataset, protocol = self.plan.datasets[planned.cell.dataset], self.plan.protocol
@@ -120,16 +120,17 @@ class Estimator:
             presented = protocol.published.presented(dataset.spec, _images(dataset.spec, planned))
         if presented is None:
             return None
-        return _START_SECONDS + judge_flops(dataset, protocol, planned.cell.network, presented) / self._rate(dataset.spec)
+        return _START_SECONDS + judge_flops(dataset, protocol, planned.cell.network, presented) / self.rate(dataset.spec)
 
     def _full_data(self, planned: PlannedCell, like: list[Record]) -> Estimate:
         same = [r for r in like if r.cell.kind == "full_data" and r.cell.protocol.get("hash") == self.plan.protocol.hash]
         if same:
             return Estimate(0.0, _median(same, _judge_seconds), "records")
         dataset = self.plan.datasets[planned.cell.dataset]
-        return Estimate(0.0, full_data_flops(dataset, self.plan.protocol) / self._rate(dataset.spec), "arithmetic")
+        return Estimate(0.0, full_data_flops(dataset, self.plan.protocol) / self.rate(dataset.spec), "arithmetic")
 
-    def _rate(self, spec: Spec) -> float:
+    def rate(self, spec: Spec) -> float:
+        """Return operations per second on a data set's network, measured once."""
         if spec.name not in self._rates:
             self._rates[spec.name] = measure_flop_rate(spec, torch.device(self.device))
         return self._rates[spec.name]
