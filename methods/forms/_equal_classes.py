@@ -21,7 +21,9 @@ class EqualClassesForm(TaughtForm):
 
     Attributes:
         labels: ``fixed`` one-hot, ``learned`` (one-hot at first, kept non-negative, used unnormalised), or ``teacher``: what
-            the feature network makes of the filled form's images, a row of probabilities each, which stay as they are.
+            the feature network makes of the filled form's images, a row of probabilities each, which stay as they are. Where images
+            are stored in another space than plain pixels, the form is filled a second time with plain ones for it, whose bases or
+            frequencies are those of plain pixels.
     """
 
     labels: Labels = "fixed"

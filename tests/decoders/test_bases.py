@@ -125,3 +125,13 @@ def test_a_set_comes_back_from_disk_as_it_was(labels, tmp_path):
     again = DistilledSet.load(tmp_path, WIDE).parameterization
     assert torch.equal(again.decode().images, stored.decode().images)
     assert torch.equal(again.decode().labels, stored.decode().labels)
+
+
+@pytest.mark.parametrize("index", [None, [5, 0, 5]])
+def test_everything_is_where_the_stored_numbers_are(index):
+    """On PyTorch's device without contents, which refuses to mix with the host as a GPU does."""
+    stored = Bases(WIDE, bases=4, per_class=2, size=(3, 5)).to("meta")
+    batch = stored.decode(None if index is None else torch.tensor(index, device="meta"))
+    assert {batch.images.device.type, batch.labels.device.type} == {"meta"}
+    flowing = torch.autograd.grad(batch.images, list(stored.trained().values()), torch.zeros_like(batch.images))
+    assert {tensor.device.type for tensor in flowing} == {"meta"}

@@ -108,3 +108,14 @@ def test_a_set_comes_back_from_disk_as_it_was(labels, tmp_path):
     again = DistilledSet.load(tmp_path, WIDE).parameterization
     assert torch.equal(again.decode().images, stored.decode().images)
     assert torch.equal(again.decode().labels, stored.decode().labels)
+
+
+@pytest.mark.parametrize("index", [None, [5, 0, 5]])
+def test_everything_is_where_the_stored_numbers_are(index):
+    """On PyTorch's device without contents, which refuses to mix with the host as a GPU does."""
+    stored = Frequencies(WIDE, frequencies=7, per_class=2, labels="soft").to("meta")
+    batch = stored.decode(None if index is None else torch.tensor(index, device="meta"))
+    assert {batch.images.device.type, batch.labels.device.type} == {"meta"}
+    roots = [batch.images, batch.labels]
+    flowing = torch.autograd.grad(roots, list(stored.trained().values()), [torch.zeros_like(t) for t in roots])
+    assert {tensor.device.type for tensor in flowing} == {"meta"}
