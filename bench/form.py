@@ -147,9 +147,23 @@ class Form(ABC):
         return frozenset()
 
     def selection_needs(self, seed: int) -> tuple[Need, ...]:
-        """Return the prerequisites of the selection; whoever uses the form announces them."""
+        """Return the prerequisites of the selection; whoever uses the form announces them, and those of ``label``."""
         select = self.selection()
         return (features_need(feature_seed(seed, self.feature_seeds)),) if select is not None and uses_features(select) else ()
+
+    @property
+    def taught(self) -> bool:
+        """Whether a teacher is asked for labels: ``label``, or an objective that teaches (``Objective.teaches``)."""
+        return False
+
+    def teacher_needs(self, seed: int) -> tuple[Need, ...]:
+        """Return the prerequisites of ``label``."""
+        del seed
+        return ()
+
+    def label(self, stored: Parameterization, task: Task, plan: FormPlan, space: Space | None) -> None:
+        """Write a teacher's labels into what ``build`` returned, where the form asks for one; see there for the arguments."""
+        return
 
     def build(self, task: Task, plan: FormPlan, space: Space | None) -> Parameterization:
         """Make the parameterization and write its initial values.

@@ -135,6 +135,13 @@ class Run(ABC):
         """Bring these numbers back to legal values after a step."""
         return
 
+    def labels(self, stored: Parameterization) -> Tensor:
+        """Return a (n, classes) row of probabilities for every decoded image, of an objective that ``teaches``.
+
+        They are asked for at the start and once more at the end, and stay as they are between.
+        """
+        raise NotImplementedError(f"{type(self).__name__} labels nothing, though its objective says that it teaches")
+
     def recipe(self, recipe: TrainRecipe) -> TrainRecipe:
         """Return how students are trained on the finished set, given the student's own recipe; what was learned goes in here."""
         return recipe
@@ -161,6 +168,8 @@ class Objective(ABC):
         version: raised when the same fields give other gradients.
         reference: the paper.
         deterministic: whether its gradients draw no random number; see ``Method.deterministic``.
+        teaches: whether its runs label images (``Run.labels``) where a form asks for a teacher's labels; else the form's own teacher
+            does.
         by_class: whether it compares real and distilled images class by class, so that a form has to start with an image of
             every class.
         outer_defaults: defaults of the outer loop's fields (rates, schedule, clipping, steps) under this objective.
@@ -189,6 +198,7 @@ class Objective(ABC):
     version: ClassVar[int] = 1
     reference: ClassVar[str]
     deterministic: ClassVar[bool] = False
+    teaches: ClassVar[bool] = False
     by_class: ClassVar[bool] = False
     outer_defaults: ClassVar[Mapping[str, Any]] = {}
     student_defaults: ClassVar[Mapping[str, Any]] = {}

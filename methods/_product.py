@@ -13,6 +13,7 @@ from bench import (
     Form,
     FormPlan,
     Method,
+    Need,
     Objective,
     PlanContext,
     Refusal,
@@ -173,7 +174,7 @@ class Product(Method):
         if self.objective and self.objective.by_class and (sentence := _without_an_image(planned, spec, self.objective.name)):
             return Refusal(sentence)
         settled, images = replace(self, form=planned.form, student=student), planned.images
-        needs = (*needs_of_space(student.space, spec), *planned.form.selection_needs(context.seed), *planned.needs)
+        needs = (*needs_of_space(student.space, spec), *_needs_of(planned.form, self._teaches, context.seed), *planned.needs)
         steps, flops = 0, None
         if self.objective:
             needs += self.objective.needs(spec, student, context.seed)
@@ -192,6 +193,11 @@ class Product(Method):
             needs=needs,
         )
 
+    @property
+    def _teaches(self) -> bool:
+        """Whether the objective labels images where the form asks for a teacher."""
+        return self.form.taught and self.objective is not None and self.objective.teaches
+
     def _problem(self, spec: Spec, student: Student) -> str | None:
         if self.objective is None:
             return "without an objective noise stays noise; choose init=real" if self.form.selection() is None else None
@@ -204,11 +210,26 @@ class Product(Method):
         if self.objective is None:
             # Real images stay plain pixels, which a student sees through the space, as it sees all real images.
             stored = self.form.build(task, plan, None)
+            self.form.label(stored, task, plan, None)
             return DistilledSet(task.spec, stored, recipe, space=self.student.space, coordinates="rgb", network=self.student.network)
-        stored = self.form.build(task, plan, task.space(self.student.space)).to(task.device)
+        space = task.space(self.student.space)
+        stored = self.form.build(task, plan, space)
+        if not self._teaches:
+            self.form.label(stored, task, plan, space)
+        stored = stored.to(task.device)
         run = self.objective.begin(task, self.student, task.steps(self.outer.outer_iterations))
+        if self._teaches:
+            stored.write_labels(run.labels(stored))
         OuterLoop(self.outer, task, stored, run).finish()
+        if self._teaches:
+            stored.write_labels(run.labels(stored))
         return DistilledSet(task.spec, stored, run.recipe(recipe), space=self.student.space, network=self.student.network)
+
+
+def _needs_of(form: Form, objective_teaches: bool, seed: int) -> tuple[Need, ...]:
+    """Return what a form opens: the prerequisites of its selection, and its teacher, who may be among them."""
+    needs = form.selection_needs(seed)
+    return (*needs, *(need for need in (() if objective_teaches else form.teacher_needs(seed)) if need not in needs))
 
 
 def _images_of_each(planned: FormPlan, spec: Spec) -> list[int]:

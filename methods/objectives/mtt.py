@@ -33,7 +33,7 @@ from bench import (
     Task,
     TrainRecipe,
 )
-from bench.nn.networks import Parameters, flops_per_image
+from bench.nn.networks import Parameters, flops_per_image, forward
 from bench.nn.student import Strategy, settle_strategy
 from bench.train_recipe import Rate
 
@@ -47,6 +47,7 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 RATE = "student_lr"
 _LEAST_SHARE = 0.01  # of the rate it starts with, below which the learned rate is not let
 _DIVERGED = 100.0  # a loss at which a student is ten times as far away as it began: of such a step the gradient says nothing
+_AT_ONCE = 512  # images that are labelled together
 _LEAP = 100.0  # a gradient so many times as long as they are in the mean; a set that followed it would hardly move again
 
 
@@ -56,6 +57,8 @@ class TrajectoryMatching(Objective):
     """Distance of a student's parameters to an expert's.
 
     Defaults are those of the authors for CIFAR-10 at 1 image per class, but for the number of experts, of which they have a hundred.
+    Where the form has ``labels=teacher``, the experts label the images, before the first step and once more after the last.
+
     The student's ``student_lr`` is where the learned rate starts, and its ``augmentation`` that of the unrolled steps. How a judged
     student is trained (momentum, weight decay, batch, steps) is not how it is unrolled, as in the authors' code.
 
@@ -94,6 +97,7 @@ class TrajectoryMatching(Objective):
         "augmentation": "all",
     }
     unkeyed: ClassVar[frozenset[str]] = frozenset({"engine"})
+    teaches: ClassVar[bool] = True
 
     experts: Annotated[int, Field(ge=1, le=10_000)] = 20
     expert_seeds: Annotated[int, Field(ge=1, le=1000)] = 1
@@ -233,6 +237,16 @@ class TrajectoryMatchingRun(Run):
     def project(self) -> None:
         """Keep the rate above zero."""
         self.rate.clamp_(min=_LEAST_SHARE * self.student.student_lr)
+
+    @torch.no_grad()
+    def labels(self, stored: Parameterization) -> Tensor:
+        """Return the experts' mean softmax, each as it was in the end, of every decoded image as it is stored, in the student's space."""
+        rows = []
+        for index in torch.arange(len(stored), device=self.task.device).split(_AT_ONCE):
+            images = stored.decode(index).images
+            said = [forward(self.network, read_snapshot(e, self.objective.epochs, self.task.device), images) for e in self.experts]
+            rows.append(torch.stack([logits.softmax(1) for logits in said]).mean(0))
+        return torch.cat(rows)
 
     def recipe(self, recipe: TrainRecipe) -> TrainRecipe:
         """Put the learned rate into the set's own recipe."""

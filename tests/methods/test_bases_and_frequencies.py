@@ -228,7 +228,9 @@ def test_a_teacher_labels_what_the_form_decodes_to_and_its_labels_stay(form, dig
     found = planned("rat_bptt", digits.spec, "1", fields, find=find)
     form_plan = FormPlan(found.method.form, found.plan["images"], found.plan["geometry"])
     task = task_for(digits, found, find=find)
-    before = found.method.form.build(task, form_plan, fit_space("standard", digits.train))
+    space = fit_space("standard", digits.train)
+    before = found.method.form.build(task, form_plan, space)
+    found.method.form.label(before, task, form_plan, space)
     after = found.method.distill(task).parameterization
     assert torch.equal(before.decode().labels, after.decode().labels)
     assert not torch.equal(before.decode().images, after.decode().images)

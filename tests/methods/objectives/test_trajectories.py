@@ -24,6 +24,7 @@ from bench.nn.networks import build_network, initial_parameters
 from bench.nn.spaces import fit_space
 from bench.nn.training import StudentStreams, predict, train_students
 from oracles import trajectories
+from oracles.matching import embed
 
 SMALL = {"network": "convnet-d2-w8", "experts": 2, "expert_batch": 128, "syn_steps": 4, "student_lr": 0.05, "outer_iterations": 3}
 ORDER = "0-1-2-3-4-5-6-7-8-9"
@@ -226,6 +227,7 @@ def test_everything_a_step_touches_is_on_the_task_s_device(digits, shelf, batch)
 PRODUCTS = [
     ("mtt", {"lr_lr": 1e-3, "syn_batch": 4}),
     ("mtt", {"form": "tiles", "labels": "learned", "label_lr": 0.1}),
+    ("mtt", {"labels": "teacher"}),
     ("podd", {"objective": "mtt", "order": ORDER, "labels": "learned", "init": "real"}),
     ("rat_bptt", {"objective": "mtt", "average": 0.5, "outer_schedule": "cosine"}),
 ]
@@ -250,6 +252,31 @@ def test_products_of_the_same_parts_are_one_cell(digits):
     one = planned("mtt", digits.spec, "1", {"form": "tiles"}).method
     other = planned("rat_bptt", digits.spec, "1", {"objective": "mtt", "form": "tiles", **same}).method
     assert (one.identity(), one.values()) == (other.identity(), other.values())
+
+
+@pytest.mark.parametrize("fields", [{}, {"form": "tiles", "tiles": 2}, {"form": "poster", "order": ORDER}])
+def test_the_experts_teach_what_the_finished_images_are(digits, shelf, fields, tmp_path):
+    """Their mean softmax, in double by the oracle's network, of every decoded image; nobody else is asked."""
+    asked = {"labels": "teacher", "outer_lr": 30.0, "trained_epochs": 5, "expert_lr": 0.1, **fields}
+    method, task = task_of(digits, shelf, fields=asked)
+    assert {need.name for need in planned("mtt", digits.spec, "1", SMALL | asked).needs} == {"experts"}
+    found = method.distill(task)
+    batch, said = found.parameterization.decode(), []
+    for need in method.objective.needs(digits.spec, method.student, 0):
+        weights = doubles(read_snapshot(task.find(need), 5))
+        logits = embed(weights, batch.images.detach().double()) @ weights["head.weight"].T + weights["head.bias"]
+        said.append(logits.exp() / logits.exp().sum(1, keepdim=True))
+    assert len(said) == 2
+    assert_close(batch.labels, torch.stack(said).mean(0).float(), rtol=1e-4, atol=1e-5)
+    assert found.parameterization.label_kind == "probabilities"
+    assert 0.1 < float(batch.labels.max(1).values.mean()) < 0.99
+    found.save(tmp_path)
+    counts = audit(DistilledSet.load(tmp_path, digits.spec), task.budget)
+    assert counts["label_numbers"] == 10 * len(batch.labels)
+
+
+def test_without_a_teacher_labels_are_hard(digits, shelf):
+    assert torch.equal(made(digits, shelf).parameterization.decode().labels, torch.eye(10))
 
 
 def test_costs_are_those_of_the_differentiated_steps(digits, monkeypatch):
