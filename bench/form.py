@@ -127,6 +127,16 @@ class Form(ABC):
         """Write initial (n, c, h, w) images with their (n,) classes into the stored numbers."""
         stored.write(images, labels)
 
+    def look(self, stored: Parameterization, task: Task, space: Space | None) -> None:
+        """Set in the empty parameterization what is chosen by looking at all training images; by default there is nothing.
+
+        Args:
+            stored: what ``empty`` made.
+            task: gives the training images.
+            space: pixel space of the stored images, or ``None`` for plain pixels.
+        """
+        del stored, task, space
+
     def selection(self) -> Select | None:
         """Return the function that selects real images, or ``None`` for noise."""
         return None if self.init in (NOISE, NORMAL) else SELECTIONS["random" if self.init == "real" else self.init]
@@ -167,6 +177,7 @@ class Form(ABC):
             space: pixel space of the stored images; ``None`` keeps real images as plain pixels.
         """
         stored = self.empty(task.spec, plan)
+        self.look(stored, task, space)
         labels = self.slots(stored, plan)
         if (select := self.selection()) is None:
             shape = (len(labels), task.spec.channels, *self.size(task.spec, plan))

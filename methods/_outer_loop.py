@@ -18,7 +18,8 @@ from bench.train_recipe import Rate
 #: Raised when the same gradients move the stored numbers otherwise; part of the key of every product with an objective.
 VERSION = 1
 
-Clip = Literal["corrected", "official", "off"]
+#: A rule for a running norm, none, or the largest norm itself.
+Clip = Literal["corrected", "official", "off"] | Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +35,8 @@ class Outer:
         outer_schedule: ``constant`` as in the papers, or ``cosine`` to a hundredth (for short runs).
         average: share of the run at whose end the outer iterates are averaged; 0 returns the last one, as the papers.
         clip: gradient clipping of all but labels by a running norm s: ``corrected`` (threshold 2s from before, s updated
-            with the clipped norm), ``official`` (s updated first with the raw norm, as RaT-BPTT's authors) or ``off``.
-            Non-finite gradients are skipped, whatever it is.
+            with the clipped norm), ``official`` (s updated first with the raw norm, as RaT-BPTT's authors) or ``off``; a
+            number is the largest norm itself, the same at every step. Non-finite gradients are skipped, whatever it is.
     """
 
     search: ClassVar[Mapping[str, Search]] = {"outer_lr": Between(1e-3, 1e-1)}
@@ -52,7 +53,7 @@ class Outer:
 
 @dataclass
 class NormClip:
-    """Clips a gradient at twice a running mean of its norm (decay 0.9).
+    """Clips a gradient at twice a running mean of its norm (decay 0.9), or at a fixed norm.
 
     Attributes:
         mode: see ``Outer.clip``.
@@ -70,6 +71,8 @@ class NormClip:
         """
         if self.mode == "off":
             return 1.0
+        if isinstance(self.mode, float):
+            return min(1.0, self.mode / (norm + 1e-6))
         if math.isnan(self.running) or self.running == 0.0:  # nothing to compare with: a running mean of zero would stay zero
             self.running = norm
             return 1.0

@@ -17,13 +17,14 @@ from pydantic import Field
 from torch import Tensor
 
 from bench import OBJECTIVES, Batch, Objective, OneOf, OuterGradient, Parameterization, Run, Spec, Streams, Student, Task
+from bench.nn.adam import Epsilon
 from bench.nn.augment import draw
 from bench.nn.networks import flops_per_image, initial_parameters
 from bench.nn.precision import Precision, rounding
 from bench.nn.real import RealImages
 from bench.search import Search
 
-from .._unroll import Engine, EngineName, InnerAdam, RealBatchLoss, choose_engine, engine_facts
+from .._unroll import Engine, EngineName, InnerAdam, InnerSGD, RealBatchLoss, choose_engine, engine_facts
 from ._inner_batches import augmented, carried_back, decoded
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -37,8 +38,8 @@ _TOGETHER = 1 << 20  # numbers of inner images that are decoded and augmented in
 class TruncatedBPTT(Objective):
     """Real-batch loss through a window of training; names and defaults are those of PoDD's CIFAR-10 commands.
 
-    The student's ``student_lr`` is Adam's rate inside the loop and ``student_batch`` the size of an inner step, so that
-    a judged student is trained exactly as in the loop.
+    The student's optimizer, with its rate, momentum and weight decay, is the one that is unrolled, and ``student_batch`` the
+    size of an inner step, so that a judged student is trained exactly as in the loop.
 
     Attributes:
         window: inner steps that are differentiated.
@@ -47,7 +48,7 @@ class TruncatedBPTT(Objective):
         curriculum: ``random`` (RaT: start uniform in [minwindow, totwindow - window], drawn every outer step),
             ``fixed`` (always totwindow - window), ``forward`` (the start moves evenly from minwindow to the end while
             distilling), ``length`` (start 0, window length uniform in [window, totwindow]).
-        epsilon: Adam's convention inside, see ``InnerAdam``.
+        epsilon: Adam's convention inside, see ``InnerAdam``; ``sgd`` has none.
         real_batch: real images per outer step.
         networks_per_step: student networks per outer step, each freshly initialised, whose gradients are averaged.
         engine: how the unroll is differentiated; ``auto`` follows the fixed rule of ``choose_engine``. All engines are
@@ -66,7 +67,7 @@ class TruncatedBPTT(Objective):
     totwindow: Count = 200
     minwindow: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     curriculum: Curriculum = "random"
-    epsilon: Literal["torch", "higher"] = "torch"
+    epsilon: Epsilon = "torch"
     real_batch: Count = 5000
     networks_per_step: Annotated[int, Field(ge=1, le=1000)] = 1
     engine: EngineName = "auto"
@@ -77,12 +78,14 @@ class TruncatedBPTT(Objective):
         return TruncatedBPTTRun(self, task, student, steps)
 
     def refuses(self, spec: Spec, student: Student) -> str | None:
-        """Refuse windows that contradict each other, and a student that is not trained by Adam."""
+        """Refuse windows that contradict each other, and a student whose training cannot be unrolled as it is."""
         del spec
         if self.window + self.minwindow > self.totwindow:
             return f"window {self.window} and minwindow {self.minwindow} do not fit into totwindow {self.totwindow}"
-        if student.student_optimizer != "adam" or student.student_schedule != "constant":
-            return "objective=bptt unrolls Adam at a constant rate; leave student_optimizer and student_schedule as they are"
+        if student.student_schedule != "constant":
+            return f"objective=bptt unrolls a constant rate, asked for {student.student_schedule}; leave student_schedule as it is"
+        if student.student_optimizer == "adam" and student.student_weight_decay:
+            return "objective=bptt unrolls Adam without weight decay; set student_weight_decay=0, or use student_optimizer=sgd"
         return None
 
     def flops(self, spec: Spec, student: Student, images: int) -> float:
@@ -93,6 +96,13 @@ class TruncatedBPTT(Objective):
         return self.networks_per_step * forward_pass * (inner + 2.9 * self.real_batch)
 
 
+def inner_optimizer(student: Student, epsilon: Epsilon) -> InnerAdam | InnerSGD:
+    """Return the student's optimizer as one whose steps can be differentiated."""
+    if student.student_optimizer == "sgd":
+        return InnerSGD(student.student_lr, student.student_momentum, student.student_weight_decay)
+    return InnerAdam(student.student_lr, epsilon)
+
+
 class TruncatedBPTTRun(Run):
     """Truncated BPTT at work on one cell."""
 
@@ -101,7 +111,7 @@ class TruncatedBPTTRun(Run):
         self.objective, self.task, self.student, self.steps = objective, task, student, steps
         self.real = RealImages.of(task.spec, task.train, task.space(student.space), task.device)
         self.network = student.build(task.spec)
-        self.inner = InnerAdam(student.student_lr, objective.epsilon)
+        self.inner = inner_optimizer(student, objective.epsilon)
         self.engine: Engine | None = None
         names = ("start", "network", "inner batch", "inner augmentation", "real batch", "real augmentation")
         self.streams = Streams(task, *names)

@@ -7,7 +7,7 @@ import torch
 from products import distilled, planned, task_for
 from torch import nn
 
-from bench import OuterGradient, Parameterization, Run
+from bench import BenchError, OuterGradient, Parameterization, Run
 from bench.decoders.images import Images
 from bench.methods._outer_loop import NormClip, Outer, OuterLoop
 
@@ -21,6 +21,31 @@ def test_an_outlier_is_clipped_at_the_mode_s_threshold(mode, factor):
     assert [clip.factor(1.0), clip.factor(1.0)] == pytest.approx([1.0, 1.0])
     # corrected: 2·1 = 2 of 10; official: 2·(0.9·1 + 0.1·10) = 3.8 of 10
     assert clip.factor(10.0) == pytest.approx(factor, rel=1e-5)
+
+
+def test_a_number_is_the_largest_norm_at_every_step_from_the_first_on():
+    clip = NormClip(2.0)
+    assert [clip.factor(norm) for norm in (8.0, 1.0, 2.0, 0.0, 100.0)] == pytest.approx([0.25, 1.0, 1.0, 1.0, 0.02], rel=1e-5)
+
+
+@pytest.mark.parametrize("typed", [2, 2.0, "off", "official"])
+def test_a_clip_is_a_rule_or_a_number(digits, typed):
+    found = planned("rat_bptt", digits.spec, "1", {"clip": typed}).method.outer.clip
+    assert (found, type(found)) == ((typed, str) if isinstance(typed, str) else (2.0, float))
+
+
+@pytest.mark.parametrize("typed", [0, -1.5, "often"])
+def test_a_clip_that_is_neither_is_one_sentence(digits, typed):
+    with pytest.raises(BenchError, match=r"field 'clip' cannot be .* 'corrected', 'official' or 'off'.* or .*number|greater than 0"):
+        planned("rat_bptt", digits.spec, "1", {"clip": typed})
+
+
+def test_all_but_labels_are_clipped_at_a_number_together(digits):
+    """640 image numbers with a slope of 1 have the norm √640, which is brought to 2."""
+    outer = Outer(outer_iterations=1, outer_optimizer="sgd", outer_lr=1.0, label_lr=1.0, outer_momentum=0.0, clip=2.0)
+    change = moved(digits, outer, Slope(1.0, -1.0))
+    assert float(change["images"].square().sum().sqrt()) == pytest.approx(2.0, rel=1e-5)
+    assert float(change["labels"].min()) == pytest.approx(1.0)
 
 
 def test_an_outlier_inflates_the_running_norm_less_when_corrected():
