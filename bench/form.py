@@ -96,7 +96,7 @@ class Form(ABC):
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
-    search: ClassVar[Mapping[str, Search]] = {}
+    search: ClassVar[Mapping[str, Search | None]] = {}
 
     init: Annotated[str, named_in("selection", SELECTIONS, (NOISE, NORMAL, "real"))] = NOISE
     feature_seeds: Annotated[int, Field(ge=1, le=1000)] = 1

@@ -209,7 +209,7 @@ class Objective(ABC):
     student_defaults: ClassVar[Mapping[str, Any]] = {}
     form_defaults: ClassVar[Mapping[str, Any]] = {}
     unkeyed: ClassVar[frozenset[str]] = frozenset()
-    search: ClassVar[Mapping[str, Search]] = {}
+    search: ClassVar[Mapping[str, Search | None]] = {}
 
     @abstractmethod
     def begin(self, task: Task, student: Student, steps: int) -> Run:

@@ -39,7 +39,7 @@ class Outer:
             number is the largest norm itself, the same at every step. Non-finite gradients are skipped, whatever it is.
     """
 
-    search: ClassVar[Mapping[str, Search]] = {"outer_lr": Between(1e-3, 1e-1)}
+    search: ClassVar[Mapping[str, Search | None]] = {"outer_lr": Between(1e-3, 1e-1)}
 
     outer_iterations: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1000
     outer_optimizer: Literal["adam", "sgd"] = "adam"

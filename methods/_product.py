@@ -97,7 +97,7 @@ class Product(Method):
         shared = {name: search for form in own.values() for name, search in form.items() if all(name in other for other in own.values())}
         moved = {} if objective == NONE else {**Outer.search, **shared, **OBJECTIVES[objective].search}
         found = {**Student.search, **shared, **moved, **cls.search}
-        return {name: search for name, search in found.items() if name in legal and name not in given}
+        return {name: search for name, search in found.items() if search is not None and name in legal and name not in given}
 
     @classmethod
     def belongs_to(cls, field: str) -> str:

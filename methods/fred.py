@@ -22,7 +22,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from bench import METHODS
+from bench import METHODS, Between
+from bench.search import Search
 
 from ._product import Product
 
@@ -33,6 +34,7 @@ class FreD(Product):
 
     name: ClassVar[str] = "fred"
     reference: ClassVar[str] = "Shin, Shin, Moon: Frequency Domain-Based Dataset Distillation, NeurIPS 2023, arXiv 2311.08819"
+    search: ClassVar[Mapping[str, Search | None]] = {"outer_lr": Between(1.0, 3e4)}
     own_forms: ClassVar[tuple[str, ...]] = ("dct",)
     own_objective: ClassVar[str] = "mtt"
     own_defaults: ClassVar[Mapping[str, Any]] = {

@@ -37,7 +37,7 @@ class IDC(Product):
 
     name: ClassVar[str] = "idc"
     reference: ClassVar[str] = "Kim et al.: Dataset Condensation via Efficient Synthetic-Data Parameterization, ICML 2022, arXiv 2205.14959"
-    search: ClassVar[Mapping[str, Search]] = {"outer_lr": Between(1e-3, 1.0)}  # its distance is no cosine
+    search: ClassVar[Mapping[str, Search | None]] = {"outer_lr": Between(1e-3, 1.0)}  # its distance is no cosine
     own_forms: ClassVar[tuple[str, ...]] = ("tiles",)
     own_objective: ClassVar[str] = "dc"
     own_defaults: ClassVar[Mapping[str, Any]] = {

@@ -28,7 +28,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from bench import METHODS
+from bench import METHODS, Between
+from bench.search import Search
 
 from ._product import Product
 
@@ -42,6 +43,8 @@ class RTP(Product):
         "Deng, Russakovsky: Remember the Past: Distilling Datasets into Addressable Memories for Neural Networks, NeurIPS 2022, "
         "arXiv 2206.02916"
     )
+    #: The window is the whole training, so its length is that of a student's.
+    search: ClassVar[Mapping[str, Search | None]] = {"outer_lr": Between(1e-2, 10.0), "window": None, "totwindow": None}
     own_forms: ClassVar[tuple[str, ...]] = ("bases",)
     own_objective: ClassVar[str] = "bptt"
     own_defaults: ClassVar[Mapping[str, Any]] = {

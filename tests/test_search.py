@@ -77,3 +77,5 @@ def test_the_more_particular_part_says_what_is_tried() -> None:
     assert "outer_lr" not in METHODS["random"].search_space({})
     assert "tiles" in METHODS["random"].search_space({"form": "tiles"})
     assert "tiles" not in METHODS["random"].search_space({})
+    assert "window" in METHODS["rat_bptt"].search_space({})
+    assert "window" not in METHODS["rtp"].search_space({})

@@ -80,7 +80,7 @@ class Student:
         (26, 50, 0.01)
     """
 
-    search: ClassVar[Mapping[str, Search]] = {"student_lr": Between(5e-4, 5e-2), "student_steps": OneOf(50, 100, 200, 400)}
+    search: ClassVar[Mapping[str, Search | None]] = {"student_lr": Between(5e-4, 5e-2), "student_steps": OneOf(50, 100, 200, 400)}
 
     space: Annotated[str, named_in("pixel space", SPACES, ("auto",))] = "auto"
     network: Network = ""

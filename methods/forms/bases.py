@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 
-from bench import FORMS, FormPlan, Parameterization, PlanContext, Refusal, Space, Spec, Task
+from bench import FORMS, FormPlan, OneOf, Parameterization, PlanContext, Refusal, Space, Spec, Task
 from bench.decoders.bases import Bases
 from bench.form import NOISE
+from bench.search import Search
 
 from ._equal_classes import EqualClassesForm
 
@@ -39,6 +40,7 @@ class LinearBases(EqualClassesForm):
     """
 
     name: ClassVar[str] = "bases"
+    search: ClassVar[Mapping[str, Search | None]] = {"bases": OneOf(0, 4, 8, 16), "init": OneOf(NOISE, "real")}
 
     bases: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     downsample: Annotated[int, Field(ge=0, le=1000)] = 0

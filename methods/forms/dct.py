@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
@@ -9,10 +10,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from bench import FORMS, SELECTIONS, FormPlan, Parameterization, PlanContext, Refusal, Space, Spec, Task
+from bench import FORMS, SELECTIONS, FormPlan, OneOf, Parameterization, PlanContext, Refusal, Space, Spec, Task
 from bench.decoders.dct import MOST_PLACES, Frequencies, lowest_first, spectrum
 from bench.fields import named_in
 from bench.form import NOISE, NORMAL
+from bench.search import Search
 
 from ._equal_classes import EqualClassesForm
 
@@ -38,6 +40,7 @@ class ClassFrequencies(EqualClassesForm):
     """
 
     name: ClassVar[str] = "dct"
+    search: ClassVar[Mapping[str, Search | None]] = {"frequencies": OneOf(0, 8, 16, 32), "chosen_by": OneOf("variance", "energy")}
 
     init: Annotated[str, named_in("selection", SELECTIONS, (NOISE, NORMAL, "real"))] = "real"
     frequencies: Annotated[int, Field(ge=0, le=MOST_PLACES)] = 0

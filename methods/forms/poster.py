@@ -81,7 +81,7 @@ class PatchedPoster(TaughtForm):
         poster: size fixed by a recipe, width x height, e.g. ``153x60``; ``auto`` follows the size rule.
     """
 
-    search: ClassVar[Mapping[str, Search]] = {"overlap": OneOf(0.5, 0.67, 0.8)}
+    search: ClassVar[Mapping[str, Search | None]] = {"overlap": OneOf(0.5, 0.67, 0.8)}
 
     patches: Size = "auto"
     overlap: Annotated[str | float, AfterValidator(_readable_overlap)] = "0.747x0.825"
@@ -183,7 +183,7 @@ class OrderedPoster(PatchedPoster):
     """
 
     name: ClassVar[str] = "poster"
-    search: ClassVar[Mapping[str, Search]] = {
+    search: ClassVar[Mapping[str, Search | None]] = {
         **PatchedPoster.search,
         "labels": OneOf("fixed", "proportional", "learned"),
         "label_lr": Between(1e-3, 1e-1),

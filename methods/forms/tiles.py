@@ -26,7 +26,7 @@ class Tiles(SeparateImages):
     """
 
     name: ClassVar[str] = "tiles"
-    search: ClassVar[Mapping[str, Search]] = {"tiles": OneOf(2, 4, 9)}
+    search: ClassVar[Mapping[str, Search | None]] = {"tiles": OneOf(2, 4, 9)}
 
     tiles: Annotated[int, Field(ge=1, le=1_000_000)] = 4
 

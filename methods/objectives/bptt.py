@@ -61,7 +61,7 @@ class TruncatedBPTT(Objective):
     reference: ClassVar[str] = "Feng, Vedantam, Kempe: Embarrassingly Simple Dataset Distillation, ICLR 2024, arXiv 2311.07025"
     outer_defaults: ClassVar[Mapping[str, Any]] = {"outer_iterations": 100_000, "clip": "corrected"}
     unkeyed: ClassVar[frozenset[str]] = frozenset({"engine", "precision"})
-    search: ClassVar[Mapping[str, Search]] = {"window": OneOf(5, 10, 15), "totwindow": OneOf(15, 30, 45)}
+    search: ClassVar[Mapping[str, Search | None]] = {"window": OneOf(5, 10, 15), "totwindow": OneOf(15, 30, 45)}
 
     window: Count = 60
     totwindow: Count = 200

@@ -66,7 +66,7 @@ class GradientMatching(ByClass):
         "outer_momentum": 0.5,
     }
     unkeyed: ClassVar[frozenset[str]] = frozenset({"engine"})
-    search: ClassVar[Mapping[str, Search]] = {"outer_lr": Between(1e-2, 1.0)}
+    search: ClassVar[Mapping[str, Search | None]] = {"outer_lr": Between(1e-2, 1.0)}
 
     distance: DistanceName = "cosine"
     layers: Layers = "weights"

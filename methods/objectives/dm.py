@@ -46,7 +46,7 @@ class DistributionMatching(ByClass):
         "outer_momentum": 0.5,
     }
     unkeyed: ClassVar[frozenset[str]] = frozenset({"engine"})
-    search: ClassVar[Mapping[str, Search]] = {"outer_lr": Between(0.1, 30.0)}
+    search: ClassVar[Mapping[str, Search | None]] = {"outer_lr": Between(0.1, 30.0)}
 
     siamese: Strategy = "all"
     engine: Literal["auto", "cpp", "generic"] = "auto"

@@ -62,7 +62,7 @@ class FeatureRegression(Objective):
     }
     student_defaults: ClassVar[Mapping[str, Any]] = {"student_loss": "mse"}
     form_defaults: ClassVar[Mapping[str, Any]] = {"labels": "centred"}
-    search: ClassVar[Mapping[str, Search]] = {
+    search: ClassVar[Mapping[str, Search | None]] = {
         "outer_lr": Between(1e-4, 1e-1),
         "label_lr": Between(1e-5, 1e-1),
         "ridge": Between(1e-6, 1e-1),

@@ -100,7 +100,7 @@ class TrajectoryMatching(Objective):
         "augmentation": "all",
     }
     unkeyed: ClassVar[frozenset[str]] = frozenset({"engine"})
-    search: ClassVar[Mapping[str, Search]] = {"outer_lr": Between(1.0, 1000.0), "syn_steps": OneOf(10, 20, 50)}
+    search: ClassVar[Mapping[str, Search | None]] = {"outer_lr": Between(1.0, 1000.0), "syn_steps": OneOf(10, 20, 50)}
     teaches: ClassVar[bool] = True
 
     experts: Annotated[int, Field(ge=1, le=10_000)] = 20
