@@ -298,6 +298,10 @@ class FittedSpace(Prerequisite):
 
     space: Annotated[str, named_in("pixel space", SPACES)]
 
+    def disk_bytes(self, spec: Spec) -> int | None:
+        """Return the size of the two matrices of a whitening, there and back."""
+        return None if _known(self.space) is Standard else 2 * 4 * math.prod(spec.shape) ** 2
+
     def build(self, workshop: Workshop) -> None:
         """Write ``space.safetensors``."""
         space = fit_space(self.space, workshop.train)

@@ -43,6 +43,7 @@ registry.discover()
 
 #: Every method as it stands, its reference forms, every stored form with every objective, and choices that store or decode otherwise.
 REQUESTS = [request_for(name, form) for name in METHODS for form in ({}, *METHODS[name].reference_forms)]
+REQUESTS += [request_for("mtt", {"labels": "teacher", "experts": 2})]
 REQUESTS += [
     request_for("rat_bptt", {"form": form, "objective": objective, **({"experts": 2} if objective == "mtt" else {})})
     for form in STORED_FORMS

@@ -205,6 +205,11 @@ def test_the_space_is_built_before_and_is_part_of_what_an_expert_is(digits, monk
     assert not {white.key(0, "data"), plain.key(0, "data")} & set(before)
 
 
+def test_a_small_whitening_is_fitted_on_the_spot(digits, tmp_path):
+    white, plain = (read_snapshot(built(digits, tmp_path, expert(space=name)).path, 1) for name in ("zca_kip", "standard"))
+    assert not torch.allclose(white["head.weight"], plain["head.weight"], atol=1e-3)
+
+
 def test_the_room_that_is_planned_is_the_room_that_is_taken(digits, tmp_path):
     """Names and shapes in the files come on top: about half a kilobyte each."""
     found = built(digits, tmp_path)
