@@ -359,4 +359,4 @@ def load_records(folder: Path | str) -> pandas.DataFrame:
     for warning in corrupt:
         warnings.warn(warning, stacklevel=2)
     frame = record_frame(score_frame(records.values()))
-    return frame.loc[:, [*itertools.takewhile(lambda name: name != "protocol_hash", frame), *SCORES]].reset_index(drop=True)
+    return frame.loc[:, [*itertools.takewhile(lambda name: name != "curve", frame), *SCORES]].reset_index(drop=True)

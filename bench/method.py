@@ -250,6 +250,7 @@ class Task:
         on_report: called with ``(step, total, scalars)``.
         on_note: called with facts about how the set is computed.
         on_checkpoint: keeps a dictionary of tensors from which ``distill`` can go on.
+        on_offer: may look at the set as it is now; called with ``(step, total, make, schedule)``.
         resume_from: the last checkpoint of an interrupted run of this very cell, or ``None``.
         score: trains students on a set in another process and returns their mean validation accuracy.
 
@@ -282,6 +283,7 @@ class Task:
     on_report: Callable[[int, int, Mapping[str, float]], None] = _ignore
     on_note: Callable[[Mapping[str, str | float]], None] = _ignore
     on_checkpoint: Callable[[Callable[[], Mapping[str, Tensor]]], None] = _ignore
+    on_offer: Callable[[int, int, Callable[[], DistilledSet], str], None] = _ignore
     resume_from: Mapping[str, Tensor] | None = None
     score: Callable[[DistilledSet], float] | None = None
 
@@ -316,6 +318,24 @@ class Task:
     def checkpoint(self, state: Callable[[], Mapping[str, Tensor]]) -> None:
         """Offer a state to resume from; ``state`` is called when one is really written, now and then."""
         self.on_checkpoint(state)
+
+    def offer(self, step: int, total: int, make: Callable[[], DistilledSet], schedule: str = "") -> None:
+        """Offer the set as it is after a step, for the curve of val accuracy and for the case that the time runs out.
+
+        Nothing comes back, so that no method can choose by it. Products do this by themselves.
+
+        Args:
+            step: outer steps taken so far, from 1 on.
+            total: outer steps that will be taken.
+            make: returns what ``distill`` would hand over now; called only if somebody looks at it, and before ``offer`` returns.
+            schedule: how the learning rates go over the run, in a word that the legend shows, e.g. ``constant``.
+
+        Raises:
+            ValueError: ``step`` is not from 1 to ``total``.
+        """
+        if not 1 <= step <= total:
+            raise ValueError(f"step {step} of {total} was offered; steps are counted from 1 to the total")
+        self.on_offer(step, total, make, schedule)
 
     def validate(self, distilled: DistilledSet) -> float:
         """Return the mean validation accuracy of students trained on ``distilled``; every call is counted.

@@ -132,6 +132,26 @@ class Training(TypedDict):
     flops: Amount
 
 
+class CurvePoint(TypedDict):
+    """An item of ``distil.curve.points``: one val accuracy per student, and the mean of the losses reported since the point before."""
+
+    step: Positive
+    seconds: Amount
+    val: OneOrMore
+    loss: NotRequired[Annotated[float, Field(ge=-1e30, le=1e30)]]
+
+
+class Curve(TypedDict):
+    """``distil.curve``: how good the set was on the way."""
+
+    version: Literal[1]
+    horizon: Positive
+    schedule: Annotated[str, Field(max_length=200)]
+    chance: Accuracy
+    seconds: Amount
+    points: Annotated[list[CurvePoint], Field(min_length=1)]
+
+
 class Cost(TypedDict):
     """An item of ``distil.prerequisites``."""
 
@@ -150,6 +170,7 @@ class Distillation(TypedDict):
     device: NotRequired[str]
     computed: NotRequired[Annotated[dict[str, Any], FINITE]]
     prerequisites: NotRequired[list[Cost]]
+    curve: NotRequired[Curve]
     files: NotRequired[dict[str, Checksum]]
 
 

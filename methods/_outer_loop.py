@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from bench import Between, OuterGradient, Parameterization, Run, Task
+from bench import Between, DistilledSet, OuterGradient, Parameterization, Run, Task
 from bench.search import Search
 from bench.train_recipe import Rate
 
@@ -99,8 +99,12 @@ class OuterLoop:
         self.good: dict[str, Tensor] = {}  # where the last step began in which no student diverged, of objectives that can tell
         self.skipped = 0
 
-    def finish(self) -> None:
-        """Take all outer steps; afterwards the parameterization holds the distilled set."""
+    def finish(self, make: Callable[[], DistilledSet] | None = None) -> None:
+        """Take all outer steps; afterwards the parameterization holds the distilled set.
+
+        Args:
+            make: wraps the parameterization as it is now, for whoever looks at the set on the way.
+        """
         self._resume()
         while self.done < self.total:
             found = self.run.gradient(self.stored, self.done / max(1, self.total - 1))
@@ -108,6 +112,8 @@ class OuterLoop:
             self.done += 1
             self._accumulate_average()
             self.task.report(self.done, self.total, loss=found.loss)
+            if make and self.done < self.total:  # the last one is offered once it is averaged
+                self.task.offer(self.done, self.total, make, self.outer.outer_schedule)
             self.task.checkpoint(self.state)
         if not all(bool(tensor.isfinite().all()) for tensor in self.trained.values()):
             self._go_back()  # the last step of all, which no other one has tried
@@ -116,6 +122,8 @@ class OuterLoop:
             with torch.no_grad():
                 for name, tensor in self.trained.items():
                     tensor.copy_(self.average[name] / count)
+        if make:
+            self.task.offer(self.total, self.total, make, self.outer.outer_schedule)
         self.task.note(**self.run.facts())
         if self.skipped:
             # A run that learned nothing must not look like one that did.

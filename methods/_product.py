@@ -246,10 +246,14 @@ class Product(Method):
         run = self.objective.begin(task, self.student, task.steps(self.outer.outer_iterations))
         if self._teaches:
             stored.write_labels(run.labels(stored))
-        OuterLoop(self.outer, task, stored, run).finish()
+
+        def made() -> DistilledSet:
+            return DistilledSet(task.spec, stored, run.recipe(recipe), space=self.student.space, network=self.student.network)
+
+        OuterLoop(self.outer, task, stored, run).finish(made)
         if self._teaches:
             stored.write_labels(run.labels(stored))
-        return DistilledSet(task.spec, stored, run.recipe(recipe), space=self.student.space, network=self.student.network)
+        return made()
 
 
 def _needs_of(form: Form, objective_teaches: bool, seed: int) -> tuple[Need, ...]:

@@ -120,6 +120,18 @@ def _run_parser() -> Parser:
     )
     how.add_argument("--device", metavar="D", type=_reader("device"), help="cpu, cuda or auto (default: cpu)")
     how.add_argument("--timeout", metavar="T", type=_reader("timeout"), help="longest time of one stage of a cell: 90 (seconds), 30m, 2h")
+    how.add_argument(
+        "--keep-on-timeout",
+        action="store_true",
+        default=None,
+        help="where a distillation takes longer, judge what it had by then; such rows are marked and not ranked",
+    )
+    how.add_argument(
+        "--curve",
+        metavar="C",
+        type=_reader("curve"),
+        help="score sets on val at 8 outer steps on the way: on, off, or auto (default), where that costs at most a tenth of the cell",
+    )
     how.add_argument("--dry-run", action="store_true", default=False, help="show the cells and an estimate of the time; write nothing")
     how.add_argument(
         "--rerun",

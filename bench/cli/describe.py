@@ -76,7 +76,7 @@ def shortest(number: float) -> str:
 def _head(record: Record) -> str:
     cell = record.cell
     line = f"{cell.label} on {cell.dataset}, budget {cell.budget['requested']}, seed {cell.seed}: {record.status}"
-    if record.status == "ok":
+    if record.scores:
         line += f", {100 * mean(record.scores['final']['test']):.2f} % on {record.scores['n_test']} test images"
     return line + (f"\n{record.reason}" if record.reason else "")
 

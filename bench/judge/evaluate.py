@@ -198,10 +198,23 @@ def judge_folder(
 def validation_accuracy(
     distilled: DistilledSet, dataset: Dataset, protocol: Protocol, seed: int, cache: Path | None, device: torch.device = _CPU
 ) -> float:
-    """Return the mean accuracy on val of students trained on ``distilled`` as the protocol says.
+    """Return the mean accuracy on val of students trained on ``distilled`` as the protocol says; see ``validation_accuracies``."""
+    return mean(validation_accuracies(distilled, dataset, protocol, seed, cache, device))
 
-    The students are others than those that judge the set in the end (their streams differ), so tuning on this number
-    does not fit the judge's own students. The test split is not opened.
+
+def validation_accuracies(
+    distilled: DistilledSet,
+    dataset: Dataset,
+    protocol: Protocol,
+    seed: int,
+    cache: Path | None,
+    device: torch.device = _CPU,
+    purpose: str = "validate",
+) -> list[float]:
+    """Return the accuracy on val of every student trained on ``distilled`` as the protocol says.
+
+    The students are others than those that judge the set in the end (their streams differ), so tuning on these numbers
+    does not fit the judge's own students. Another ``purpose`` has students of its own. The test split is not opened.
 
     Raises:
         RejectedSet: the decoder reached for something closed, or gave numbers that are not finite.
@@ -209,12 +222,12 @@ def validation_accuracy(
     """
     if dataset.val is None:
         raise ValueError(f"data set {dataset.spec.name} has no validation images under this split")
-    trial = _open(distilled, dataset, protocol, seed, cache, device, "validate")
+    trial = _open(distilled, dataset, protocol, seed, cache, device, purpose)
     data = trial.seen(decode_closed(distilled.parameterization))
     lr, _, progress = _choose_lr(trial, data, StepCounter(0, None))
     recipe = trial.recipe(lr)
     kept = trial.train(data, recipe, trial.streams, [recipe.steps], progress)
-    return mean(accuracies(trial.network, kept, dataset.val, trial.space, device)[recipe.steps])
+    return accuracies(trial.network, kept, dataset.val, trial.space, device)[recipe.steps]
 
 
 def _open(

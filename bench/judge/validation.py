@@ -24,19 +24,20 @@ from ..errors import BenchError, RejectedSet
 from ..loading import load_dataset
 from ..nn.precision import exact_float32
 from ..own_process import start_serving
+from ..record import mean
 from ..registry import discover
 from .decoding import load_closed
-from .evaluate import validation_accuracy
+from .evaluate import validation_accuracies
 from .protocol import Protocol
 
 _PATIENCE = 5.0  # seconds an idle process gets to exit
 
 
 class Validator:
-    """Mean validation accuracy of students trained on a set, computed by another process.
+    """Validation accuracies of students trained on a set, computed by another process.
 
     Attributes:
-        calls: how often ``score`` was asked.
+        calls: how often it was asked.
     """
 
     def __init__(
@@ -77,7 +78,11 @@ class Validator:
         self._process: subprocess.Popen[str] | None = None
 
     def score(self, distilled: DistilledSet) -> float:
-        """Return the mean accuracy on val.
+        """Return the mean accuracy on val; raises what ``accuracies`` does."""
+        return mean(self.accuracies(distilled))
+
+    def accuracies(self, distilled: DistilledSet, purpose: str = "validate") -> list[float]:
+        """Return the accuracy on val of every student; another ``purpose`` has students of its own.
 
         Raises:
             BenchError: the data set cannot be opened by the other process.
@@ -87,9 +92,9 @@ class Validator:
         self.calls += 1
         with tempfile.TemporaryDirectory(prefix="ddbench-val-") as folder:
             distilled.save(Path(folder))
-            answer = self._ask({"folder": folder})
-        if "accuracy" in answer:
-            return float(answer["accuracy"])
+            answer = self._ask({"folder": folder, "purpose": purpose})
+        if "accuracies" in answer:
+            return [float(one) for one in answer["accuracies"]]
         kinds: dict[str, type[Exception]] = {"RejectedSet": RejectedSet, "BenchError": BenchError}
         raise kinds.get(answer["kind"], RuntimeError)(answer["error"])
 
@@ -157,14 +162,16 @@ def _answer_all(setting: dict[str, Any], answers: TextIO) -> None:
             if dataset is None:
                 discover(tuple(setting["plugins"]))
                 dataset = load_dataset(setting["dataset"], setting["split"], DataOptions(Path(setting["root"]), download=False))
+            question = json.loads(line)
             answer: dict[str, Any] = {
-                "accuracy": validation_accuracy(
-                    load_closed(Path(json.loads(line)["folder"]), dataset.spec),
+                "accuracies": validation_accuracies(
+                    load_closed(Path(question["folder"]), dataset.spec),
                     dataset,
                     Protocol.from_json(setting["protocol"]),
                     setting["seed"],
                     Path(setting["cache"]) if setting["cache"] else None,
                     torch.device(setting["device"]),
+                    question["purpose"],
                 )
             }
         except Exception as error:

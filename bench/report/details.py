@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..record import as_published
+from .anytime import curve_values, learned_nothing
 from .marks import legend, marks_of
 from .numbers import accuracy, budget_name, bullets, code, count, duration, escape, half, markdown_table, percent, plain, points, size_of
 from .provenance import environment_lines
@@ -37,6 +38,14 @@ _TABLES: Mapping[str, Mapping[str, Callable[[Any], str]]] = {
         "other numbers": lambda row: count(row.other_numbers),
         "bytes": lambda row: count(row.bytes),
     },
+    "Anytime curves (val, mean over seeds)": {
+        "outer steps": lambda row: curve_values(row).get("horizon", ""),
+        "schedule": lambda row: escape(curve_values(row).get("schedule", "")),
+        "first point": lambda row: curve_values(row).get("first", ""),
+        "half way": lambda row: curve_values(row).get("middle", ""),
+        "last point": lambda row: curve_values(row).get("last", ""),
+        "curve took": lambda row: curve_values(row).get("took", ""),
+    },
     "Cost and origin": {
         "outer steps": lambda row: count(row.outer_steps),
         "distil time": lambda row: duration(row.distill_seconds),
@@ -61,7 +70,7 @@ def _section(section: Section) -> list[str]:
     lines = [line for heading, columns in _TABLES.items() for line in _table(heading, columns, rows)]
     lines += bullets(legend(rows))
     cells = [cell for row in section.everything for cell in row.cells]
-    if notes := [*_notes(rows), *environment_lines(cells)]:
+    if notes := [*_notes(rows), *map(escape, learned_nothing(section)), *environment_lines(cells)]:
         lines += ["### Notes", "", *bullets(notes)]
     return lines
 

@@ -44,6 +44,8 @@ CELL: dict[str, Callable[[Record], Any]] = {
     "started": lambda r: r.started,
     "key": lambda r: r.key,
     "distil_key": lambda r: r.distil_key,
+    "curve": lambda r: r.distil.get("curve"),
+    "prerequisite_seconds": lambda r: math.fsum(one["seconds"] for one in r.distil.get("prerequisites", ())),
     "protocol_hash": lambda r: str(r.cell.protocol.get("hash", "")),
     "data_hash": lambda r: r.cell.data_hash,
     # What makes records differ only by seed. The typed variant is no part of it: several may mean the same.
@@ -61,6 +63,7 @@ CELL: dict[str, Callable[[Record], Any]] = {
     "log": lambda r: r.log,
     "pictures": lambda r: tuple(r.pictures),
     "n_test": lambda r: finite(r.scores.get("n_test")),
+    "n_val": lambda r: finite(r.scores.get("n_val")),
     "presented_examples": lambda r: finite(r.training.get("presented_examples")),
     **{
         name: lambda r, name=name: finite(r.audit.get(name))  # type: ignore[misc]
@@ -115,8 +118,8 @@ def settings(record: Record) -> dict[str, Any]:
 
 
 def has_score(record: Record) -> bool:
-    """Tell whether a record is ok and really holds final test accuracies."""
-    return record.status == "ok" and bool(accuracies(record, "final", "test"))
+    """Tell whether a record is ok, or of a set that was there when the time ran out, and really holds final test accuracies."""
+    return record.status in ("ok", "timeout") and bool(accuracies(record, "final", "test"))
 
 
 def accuracies(record: Record, *path: str) -> list[float]:

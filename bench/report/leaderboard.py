@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import pandas
 
+from .anytime import has_curves, learned_nothing
 from .marks import footnote, footnotes, legend, marks_of, missing
 from .numbers import (
     accuracy,
@@ -53,7 +54,8 @@ def _section(section: Section) -> list[str]:
     lines = [f"## {escape(section.title)}", "", *_first_places(section), *tables]
     lines += bullets([*_how_to_read(section), *legend(shown), *_other_names(section), *footnotes(notes)])
     lines += [f"![accuracy against pixels]({quote(section.plot)}.png)", ""] if len(section.scored) else []
-    lines += bullets(_about(section))
+    lines += [f"![val accuracy against time]({quote(section.anytime_plot)}.png)", ""] if has_curves(section) else []
+    lines += bullets([*_about(section), *map(escape, learned_nothing(section))])
     return [*lines, f"What each set stores, every other score, cost, notes and records: [details]({quote(section.page)}).", ""]
 
 

@@ -19,6 +19,7 @@ MEANINGS = {
     "◊": "external: uses something from outside the training data",
     "∥": "unofficial: images from a copy of the data set that nobody vouches for",
     "(seen val)": "made elsewhere from images that are val here; never bold; `--split paper` is where it can be ranked",
+    "(timed out)": "the time ran out: judged is what the distillation had by then (`--keep-on-timeout`); never bold",
     "(stale)": "made by other code of the method than this folder's last run of it had; `--rerun stale` makes it anew",
     "(=)": "the very same cell as another row, because the parameters resolve to the same; counted and tested once",
 }
@@ -36,10 +37,19 @@ def marks_of(row: Any) -> dict[str, str]:
         "◊": row.external if shown else "",
         "∥": "unofficial copy" if row.unofficial else "",
         "(seen val)": "seen val" if row.seen_val else "",
+        "(timed out)": _timed_out(row),
         "(stale)": "stale" if row.stale else "",
         "(=)": f"same as {row.same_as}" if row.same_as else "",
     }
     return {symbol: words[symbol] for symbol in MEANINGS if words[symbol]}
+
+
+def _timed_out(row: Any) -> str:
+    """Say how many of the sets of a row are what there was when the time ran out."""
+    if not row.timed_out:
+        return ""
+    number = sum(cell.status == "timeout" for cell in row.cells if cell.n_students)
+    return "timed out" if number == row.n_scored else f"{number} of {row.n_scored} timed out"
 
 
 def legend(rows: Iterable[Any]) -> list[str]:

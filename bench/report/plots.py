@@ -32,7 +32,7 @@ _GREY, _INK, _BELOW_RANDOM = "#8A8A8A", "#333333", "#ECECEC"
 _FULL_DATA: Any = {"color": _INK, "linewidth": 1.0, "linestyle": (0, (6, 3))}
 
 #: Everything that a user's own matplotlib settings could change is put back to the defaults first.
-_STYLE: Any = {
+STYLE: Any = {
     "svg.hashsalt": "ddbench",
     "font.size": 9,
     "axes.spines.right": False,
@@ -84,10 +84,10 @@ def draw_section(section: Section, styles: Mapping[str, Style]) -> dict[str, byt
     """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
+        matplotlib.rcParams.update(STYLE)
         figure = _figure(section, styles)
         _lay_out(figure)
-        return {kind: _encode(figure, kind) for kind in FORMATS}
+        return {kind: encode(figure, kind) for kind in FORMATS}
 
 
 def _lay_out(figure: Figure) -> None:
@@ -101,7 +101,8 @@ def _lay_out(figure: Figure) -> None:
     figure.subplots_adjust(left=_LEFT / width, right=max(right, 0.4), bottom=_BELOW / height, top=1 - above / height)
 
 
-def _encode(figure: Figure, kind: str) -> bytes:
+def encode(figure: Figure, kind: str) -> bytes:
+    """Return the bytes of a picture, which are the same for the same figure."""
     # Dates and the version of the library would make equal pictures differ.
     metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": "ddbench"}}[kind]
     stream = io.BytesIO()
@@ -113,7 +114,7 @@ def _figure(section: Section, styles: Mapping[str, Style]) -> Figure:
     points = _placed(pandas.concat([section.scored, section.copies[section.copies.n_scored > 0]], ignore_index=True))
     # Any row of each line, for what its rows share.
     lines = {row.name: row for row in points.sort_values("line").drop_duplicates("name").itertuples()}
-    own = {name: _style_of(row, points, styles) for name, row in lines.items()}
+    own = {name: style_of(row, points, styles) for name, row in lines.items()}
     figure = Figure(figsize=(8.2, max(4.2, 1.6 + 0.2 * (len(own) + 4))))
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -146,7 +147,7 @@ def _placed(scored: pandas.DataFrame) -> pandas.DataFrame:
     return scored.assign(used=used, px=used * step**place, name=scored.label + effort)
 
 
-def _style_of(row: Any, points: pandas.DataFrame, styles: Mapping[str, Style]) -> Style:
+def style_of(row: Any, points: pandas.DataFrame, styles: Mapping[str, Style]) -> Style:
     """Return the style of a line; a faint, dotted one where the same method is there with more effort, too."""
     style = styles[row.label]
     most = points[points.label == row.label].effort.max()
@@ -165,14 +166,15 @@ def _draw_lines(axes: Axes, points: pandas.DataFrame, own: Mapping[str, Style]) 
     for kind, (width, size, z) in _WEIGHTS.items():
         drawn = values[values.kind == kind]
         if len(drawn):
-            bars = {"capsize": 2.5, "elinewidth": 0.6 * width, "zorder": z}
+            ticks = {"capsize": 2.5, "elinewidth": 0.6 * width, "zorder": z}
             form: dict[str, Any] = {"linewidth": width, "markersize": size, "markeredgewidth": 0, "zorder": z, "legend": False}
-            seaborn.lineplot(drawn, x="px", y="percent", errorbar=_bars, err_style="bars", err_kws=bars, ax=axes, **names, **look, **form)
+            seaborn.lineplot(drawn, x="px", y="percent", errorbar=bars, err_style="bars", err_kws=ticks, ax=axes, **names, **look, **form)
     for row in points[points.adapted != ""].itertuples():
         axes.plot([row.px], [100 * row.accuracy], zorder=4, **_marker(own[row.name], hollow=True, size=_WEIGHTS[row.kind][1]))
 
 
-def _bars(values: pandas.Series) -> tuple[float, float]:
+def bars(values: pandas.Series) -> tuple[float, float]:
+    """Return the ends of the interval of a mean of accuracies in per cent; NaN for fewer than three."""
     low, high = t_interval([value / 100 for value in values])
     # Where there is no spread, the last bit must not put the mean outside.
     return min(100 * low, values.mean()), max(100 * high, values.mean())
@@ -260,7 +262,7 @@ def _legend(axes: Axes, section: Section, points: pandas.DataFrame, lines: Seque
 
 
 def _subtitle(points: pandas.DataFrame) -> str:
-    size = f"n = {_range(points.n_distill)} × {_range(points.n_students)} (distillations × students)"
+    size = f"n = {range_of(points.n_distill)} × {range_of(points.n_students)} (distillations × students)"
     few = (points.n_distill < MIN_SEEDS).any()
     words = [f"SINGLE SEED: {size}" if (points.n_scored == 1).all() else size]
     words += ["bars: 95 % t-intervals over distillations"] if points.half_width.notna().any() else []
@@ -270,6 +272,7 @@ def _subtitle(points: pandas.DataFrame) -> str:
     return "; ".join(words)
 
 
-def _range(values: pandas.Series) -> str:
+def range_of(values: pandas.Series) -> str:
+    """Write the least and the largest of some numbers, ``3-5``, or the one that they are."""
     low, high = plain(values.min()), plain(values.max())
     return (low if low == high else f"{low}-{high}") or "?"

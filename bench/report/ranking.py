@@ -33,11 +33,12 @@ def compared(rows: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def unranked(row: Any) -> str:
-    """Say why a row takes no part in the ranking; empty if it does: tuned, full effort, enough seeds, all scored, made without val."""
+    """Say why a row takes no part in the ranking; empty if it does: tuned, whole, enough seeds, all scored, made without val."""
     reasons = [
         f"effort {plain(row.effort)}" if row.effort != 1 else "",
         "" if row.tuned else "untuned",
         "seen val" if row.seen_val else "",
+        "timed out" if row.timed_out else "",
         f"{row.n_scored} of {len(row.cells)} seeds" if row.status == "partial" else "",
         f"{row.n_scored} seed{'s' * (row.n_scored > 1)}" if row.n_scored < MIN_SEEDS and row.status != "partial" else "",
     ]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..files import write_bytes
 from ..record import Record
+from .anytime import has_curves
 from .curves import curves_csv, curves_markdown
 from .details import details_page
 from .leaderboard import leaderboard
@@ -50,12 +51,15 @@ def render(records: Iterable[Record], out: Path, warnings: Sequence[str] = (), s
 def _draw(sections: Sequence[Section]) -> dict[str, bytes]:
     """Draw every section that has a point to show: path relative to the out folder -> content."""
     shown = [section for section in sections if len(section.scored)]
-    if not shown:
+    if not shown and not any(has_curves(section) for section in sections):
         return {}
+    from .anytime_plots import draw_anytime
     from .plots import draw_section, method_styles  # seaborn takes a second to import
 
     styles = method_styles(sections)
-    return {f"{section.plot}.{kind}": picture for section in shown for kind, picture in draw_section(section, styles).items()}
+    drawn = {section.plot: draw_section(section, styles) for section in shown}
+    drawn |= {section.anytime_plot: draw_anytime(section, styles) for section in sections if has_curves(section)}
+    return {f"{path}.{kind}": picture for path, pictures in drawn.items() for kind, picture in pictures.items()}
 
 
 def _drop_outgrown(sections: Sequence[Section], plots: Mapping[str, bytes], out: Path) -> None:
@@ -63,6 +67,7 @@ def _drop_outgrown(sections: Sequence[Section], plots: Mapping[str, bytes], out:
     for section in sections:
         # A network is usual as long as most records have it, which more records can change.
         for distinction, usual, kind in product({"", section.distinction}, (True, False), ("png", "svg")):
-            name = f"{replace(section, distinction=distinction, usual=usual).plot}.{kind}"
-            if name not in plots:
-                (out / name).unlink(missing_ok=True)
+            other = replace(section, distinction=distinction, usual=usual)
+            for name in (f"{other.plot}.{kind}", f"{other.anytime_plot}.{kind}"):
+                if name not in plots:
+                    (out / name).unlink(missing_ok=True)

@@ -67,6 +67,7 @@ def _row(cells: Sequence[Any]) -> dict[str, Any]:
         "external": joined(cell.external for cell in cells),
         "unofficial": any(cell.unofficial for cell in cells),
         "seen_val": any(cell.seen_val for cell in cells),
+        "timed_out": any(cell.status == "timeout" for cell in scored),
         "stale": any(cell.stale for cell in cells),
         "record_notes": sorted({note for cell in cells for note in cell.notes}),
         "all_published": cells[0].published,
@@ -99,9 +100,11 @@ def _spread(scored: Sequence[Any]) -> dict[str, Any]:
 
 
 def _status(cells: Sequence[Any], scored: Sequence[Any]) -> str:
-    """Return ``ok``, ``partial`` where some seed has no score, or the worst status where none has one."""
+    """Return ``ok``, ``partial`` where some seed has no score, ``timeout`` where some set is not a whole one, or the worst status."""
+    if scored and len(scored) < len(cells):
+        return "partial"
     if scored:
-        return "ok" if len(scored) == len(cells) else "partial"
+        return "timeout" if any(cell.status == "timeout" for cell in scored) else "ok"
     return min((str(cell.status) for cell in cells), key=_WORST_FIRST.index)
 
 

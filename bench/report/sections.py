@@ -68,6 +68,11 @@ class Section:
         return f"plots/{_file_name(self.dataset, self.protocol, split, self.distinction, self.unusual_network)}"
 
     @property
+    def anytime_plot(self) -> str:
+        """Path of the plot of accuracy against time without its ending, beside the other one."""
+        return f"{self.plot}-anytime"
+
+    @property
     def page(self) -> str:
         """Path of the page of details, which all sections of a data set share."""
         return f"details/{_file_name(self.dataset)}.md"

@@ -196,6 +196,8 @@ READERS: dict[str, Callable[[Any, str], Any]] = {
     "offline": truth,
     "no-reference": truth,
     "network": network,
+    "curve": one_of("auto", "on", "off"),
+    "keep-on-timeout": truth,
 }
 
 

@@ -15,6 +15,7 @@ from ..errors import BenchError, UnwritableError, reason_of
 from ..prerequisite import Need
 from ..prerequisite_store import PrerequisiteStore, resolve
 from ..record import Cell, Record, Status
+from .planning.curve_cost import wants_curve
 from .planning.estimate import Estimate
 from .planning.plan import Plan, PlannedCell
 from .running.environment import describe, usable_cores
@@ -72,8 +73,8 @@ class Recorder:
         self.progress.repeated(job, stage, reason)
 
     def finished(self, job: Job, outcome: Outcome) -> None:
-        """Write a record for every end of a cell but a good one, which the judge has written itself."""
-        if job.key in self.planned and outcome.status != "ok":
+        """Write a record for every end of a cell without a score; with one, the judge has written it itself."""
+        if job.key in self.planned and outcome.status != "ok" and outcome.accuracy is None:
             before = self.store.read(job.key)  # by now it may be that of another runner on the same folder
             # An interrupted second run of a finished cell leaves the finished record in place, and so does a cell that a
             # rival has finished meanwhile.
@@ -159,6 +160,8 @@ def make_jobs(plan: Plan, store: Store, settings: RunSettings, environment: dict
             asked=plan.asked.get(planned.cell.dataset, ""),
             distil_key=planned.distil_key,
             redistil=planned.redistil,
+            curve=wants_curve(planned, plan, settings.curve),
+            keep=settings.keep_on_timeout,
             judged_at=planned.record.started if planned.record else "",
         )
         if planned.distil_key == "" or (store.set_info(planned.distil_key) is not None and not planned.redistil):
@@ -166,7 +169,8 @@ def make_jobs(plan: Plan, store: Store, settings: RunSettings, environment: dict
             continue
         for needed in planned.cell.prerequisites:
             before[needed["key"]] = _prerequisite_job(needed, planned.cell, replace(base, asked=payload.asked))
-        cells.append(Job(planned.key, ("distil", "judge"), payload, after=tuple(p["key"] for p in planned.cell.prerequisites)))
+        after, rescue = tuple(p["key"] for p in planned.cell.prerequisites), ("judge",) if settings.keep_on_timeout else ()
+        cells.append(Job(planned.key, ("distil", "judge"), payload, after, rescue))
     return [*before.values(), *sorted(cells, key=lambda job: -estimates[job.key].seconds)]
 
 

@@ -34,6 +34,8 @@ class RunSettings:
         offline: never download.
         no_reference: leave out the forms of random selection and the full-data line.
         network: the student network of every row; empty for that of each set, or of the data set.
+        keep_on_timeout: judge the last set that was kept of a distillation whose time ran out.
+        curve: whether sets are scored on val on the way: ``on``, ``off``, or ``auto`` for where it is cheap.
 
     Example:
         >>> from bench import settings
@@ -59,6 +61,8 @@ class RunSettings:
     offline: bool = False
     no_reference: bool = False
     network: str = ""
+    keep_on_timeout: bool = False
+    curve: str = "auto"
 
 
 def config_text(settings: RunSettings) -> str:

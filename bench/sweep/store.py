@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import BenchError, RejectedSet, UnwritableError, reason_of
 from ..files import checksum, difference, lock, make_way, read_text, write_text
@@ -20,6 +21,9 @@ from ..record import EarlierSchema, Record
 from ..record_parts import MadeSet
 from ..registry import PARAMETERIZATIONS
 from ..schema import Schema
+
+if TYPE_CHECKING:
+    from ..distilled import DistilledSet
 
 #: Written last beside manifest and tensors of a set; tells how it was made, and has their checksums.
 _MADE = "distil.json"
@@ -199,6 +203,28 @@ class Store:
         files = {name: checksum(folder / name) for name in (MANIFEST, TENSORS)}
         write_text(folder / _MADE, readable_json({**info, "files": files}))
 
+    def keep(self, distil_key: str, distilled: DistilledSet, info: Mapping[str, Any]) -> None:
+        """Keep a set that is not finished, for the case that the time runs out.
+
+        There are two places in turn, so that one of them is whole whenever this is broken off.
+        """
+        newest = self.kept(distil_key)
+        place = next(place for place in _kept_places(distil_key) if place != newest)
+        self.make_room(place)
+        self.unfinish_set(place)
+        distilled.save(self.set_folder(place))
+        self.finish_set(place, info)
+
+    def kept(self, distil_key: str) -> str | None:
+        """Return the key under which the newest unfinished set of a cell was kept, or ``None``."""
+        found = [(info["outer_steps"], place) for place in _kept_places(distil_key) if (info := self.set_info(place))]
+        return max(found)[1] if found else None
+
+    def drop_kept(self, distil_key: str) -> None:
+        """Remove what was kept of an unfinished set."""
+        for place in _kept_places(distil_key):
+            shutil.rmtree(self.set_folder(place), ignore_errors=True)
+
     def find(self, prefix: str) -> Record:
         """Return the record whose key begins with ``prefix``.
 
@@ -214,6 +240,10 @@ class Store:
         except (OSError, ValueError) as error:
             file = self.record_file(keys[0])
             raise BenchError(f"record {file} is corrupt ({reason_of(error)}); run its command again to replace it") from error
+
+
+def _kept_places(distil_key: str) -> tuple[str, str]:
+    return f"{distil_key}-kept-0", f"{distil_key}-kept-1"
 
 
 def _text_of(file: Path) -> str | None:

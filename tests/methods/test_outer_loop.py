@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from products import distilled, planned, task_for
+from safetensors.torch import load_file
 from torch import nn
 
 from bench import BenchError, OuterGradient, Parameterization, Run
@@ -409,3 +410,22 @@ def test_every_stored_tensor_of_an_unknown_parameterization_is_moved_by_its_role
         Outer(outer_iterations=1, outer_lr=0.5), task_for(digits, planned("rat_bptt", digits.spec, "1")), stored, Slope(1.0, 0)
     ).finish()
     assert float(stored.images.detach().max()) == pytest.approx(-0.5)
+
+
+@pytest.mark.parametrize("average", [0.0, 0.5])
+def test_every_step_is_offered_and_looking_at_it_changes_nothing(digits, average, tmp_path):
+    """The last one that is offered is what is handed over, averaged or not."""
+    resolution = planned("rat_bptt", digits.spec, "1", SHORT | {"average": average, "outer_schedule": "cosine"})
+    offered = []
+
+    def look(step, total, make, schedule):
+        torch.rand(3)  # whoever looks may use the global stream
+        make().save(tmp_path)
+        offered.append((step, total, schedule, load_file(tmp_path / "tensors.safetensors")["images"]))
+
+    alone = distilled(digits, resolution.method, resolution)
+    watched = distilled(digits, resolution.method, resolution, on_offer=look)
+    assert torch.equal(alone["images"], watched["images"])
+    assert [one[:3] for one in offered] == [(step, 4, "cosine") for step in (1, 2, 3, 4)]
+    assert torch.equal(offered[-1][3], alone["images"])
+    assert not torch.equal(offered[0][3], offered[1][3])

@@ -7,6 +7,8 @@ import math
 import pytest
 from report.records import make_cell, make_record, only, reference, seeds, with_tensors
 
+from bench.record import Record
+from bench.report.marks import marks_of
 from bench.report.statistics import t_half_width
 
 
@@ -148,3 +150,19 @@ def test_the_strongest_reference_gains_nothing_over_itself():
     found = at([*reference("tiles", [0.4, 0.5, 0.6]), *reference("lowres", [0.1, 0.1, 0.1])])
     assert (found["random[images=tiles]"].gain, math.isnan(found["random[images=tiles]"].gain_half)) == (0.0, True)
     assert found["random[images=lowres]"].gain == pytest.approx(-0.4)
+
+
+def test_a_row_with_a_set_that_was_not_finished_in_time_is_marked_and_takes_no_part():
+    records = [*seeds([0.9, 0.9, 0.91]), *seeds([0.5, 0.51, 0.52], "dm")]
+    late = records[2]
+    late.status, late.reason = "timeout", "stage distil took longer than 6 s; the set after 4 of 6 outer steps was judged"
+    rows = {row.label: row for row in only([Record.from_json(record.to_json()) for record in records]).table_rows}
+    assert (rows["podd"].status, rows["podd"].unranked, rows["podd"].standing) == ("timeout", "timed out", "")
+    assert marks_of(rows["podd"])["(timed out)"] == "1 of 3 timed out"
+    assert rows["podd"].accuracy == pytest.approx(2.71 / 3)
+    assert (rows["dm"].standing, "(timed out)" in marks_of(rows["dm"])) == ("best", False)
+
+
+def test_a_time_out_without_a_score_is_a_dash_as_ever():
+    (row,) = only([make_record(status="timeout", reason="stage distil took longer than 6 s")]).table_rows
+    assert (row.n_scored, row.status, row.timed_out, marks_of(row).get("(timed out)")) == (0, "timeout", False, None)

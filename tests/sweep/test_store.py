@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 import torch
-from made_sets import make_set
+from made_sets import SPEC, make_set
 from report.records import make_cell, make_record
 from safetensors.torch import load_file, save_file
 
-from bench import PARAMETERIZATIONS, BenchError
+from bench import PARAMETERIZATIONS, BenchError, DistilledSet, TrainRecipe
+from bench.decoders.images import Images
 from bench.record import Record
 from bench.sweep.code_seen import remember_code
 from bench.sweep.store import Store
@@ -282,3 +283,23 @@ def test_a_kept_config_that_cannot_be_read_does_not_matter(tmp_path: Path) -> No
     Store(tmp_path).keep_config("a: 1\n")
     (kept,) = [file for file in (tmp_path / "runs").iterdir() if file.is_file()]
     assert kept.read_text() == "a: 1\n"
+
+
+def test_an_unfinished_set_is_kept_in_two_places_in_turn_so_that_one_is_always_whole(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    distilled = DistilledSet(SPEC, Images(SPEC, count=2), TrainRecipe(steps=20))
+    assert store.kept("k") is None
+    places = []
+    for step in (3, 5, 8):
+        store.keep("k", distilled, {"outer_steps": step})
+        place = store.kept("k")
+        assert place is not None
+        places.append((place, (store.set_info(place) or {})["outer_steps"]))
+    assert places == [("k-kept-0", 3), ("k-kept-1", 5), ("k-kept-0", 8)]
+    assert store.set_info("k") is None
+    # Writing was broken off by the end of time: the one before is there.
+    (store.set_folder("k-kept-0") / "distil.json").unlink()
+    assert store.kept("k") == "k-kept-1"
+    store.drop_kept("k")
+    assert store.kept("k") is None
+    assert not list((tmp_path / "sets").iterdir())

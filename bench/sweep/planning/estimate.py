@@ -105,19 +105,14 @@ class Estimator:
         return self._counted(planned), "arithmetic"
 
     def _counted(self, planned: PlannedCell) -> float | None:
-        cell, resolution = planned.cell, planned.resolution
-        if resolution is None or resolution.flops is None:
-            return None if cell.outer_steps else _SELECTION_SECONDS
-        share = cell.outer_steps / max(1, resolution.outer_steps) if cell.outer_steps else 1.0
-        return resolution.flops * share / self.rate(self.plan.datasets[cell.dataset].spec)
+        flops = distil_flops(planned)
+        if flops is None:
+            return None if planned.cell.outer_steps else _SELECTION_SECONDS
+        return flops / self.rate(self.plan.datasets[planned.cell.dataset].spec)
 
     def _counted_judge(self, planned: PlannedCell) -> float | None:
         dataset, protocol = self.plan.datasets[planned.cell.dataset], self.plan.protocol
-        presented = planned.resolution.presented_examples if planned.resolution else None
-        if protocol.common is not None:
-            presented = protocol.common.presented_examples
-        elif protocol.published is not None:
-            presented = protocol.published.presented(dataset.spec, _images(dataset.spec, planned))
+        presented = presented_examples(planned, dataset.spec, protocol)
         if presented is None:
             return None
         return _START_SECONDS + judge_flops(dataset, protocol, planned.cell.network, presented) / self.rate(dataset.spec)
@@ -134,6 +129,23 @@ class Estimator:
         if spec.name not in self._rates:
             self._rates[spec.name] = measure_flop_rate(spec, torch.device(self.device))
         return self._rates[spec.name]
+
+
+def presented_examples(planned: PlannedCell, spec: Spec, protocol: Protocol) -> int | None:
+    """Return how many images a student of a cell's set is shown, or ``None`` where the method does not say."""
+    if protocol.common is not None:
+        return protocol.common.presented_examples
+    if protocol.published is not None:
+        return protocol.published.presented(spec, _images(spec, planned))
+    return planned.resolution.presented_examples if planned.resolution else None
+
+
+def distil_flops(planned: PlannedCell) -> float | None:
+    """Return the arithmetic of a cell's distillation as its method counts it, at the cell's effort; ``None`` where it does not say."""
+    cell, resolution = planned.cell, planned.resolution
+    if resolution is None or resolution.flops is None:
+        return None
+    return resolution.flops * (cell.outer_steps / max(1, resolution.outer_steps) if cell.outer_steps else 1.0)
 
 
 def _images(spec: Spec, planned: PlannedCell) -> int:

@@ -107,6 +107,8 @@ class Planner:
         """
         protocol = self._protocol()
         contestants = self._contestants()
+        if self.settings.curve == "on" and self.settings.split == "paper":
+            raise BenchError("--curve on scores sets on val, and split paper has no val images; use --split dev, or --curve auto")
         for name in self.settings.datasets:
             find_dataset(name, self._root())
         rows = len(contestants) + sum(1 for _ in self._references())

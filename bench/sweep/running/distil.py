@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,8 +21,10 @@ from ...nn.spaces import open_space
 from ...prerequisite import Need
 from ...prerequisite_store import PrerequisiteStore, opener
 from ...registry import METHODS
+from ..curve_steps import STUDENTS
 from ..store import CHECKPOINT, Store
 from .checkpoint import CheckpointFile
+from .curve import OnTheWay
 from .environment import peak_memory_mb
 from .opening import Opened, device_name, open_cell
 from .rebuild import rebuild_method
@@ -48,8 +50,7 @@ def distil_stage(payload: Payload, report: Report) -> dict[str, Any]:
 
 
 def _distil(payload: Payload, opened: Opened, report: Report) -> dict[str, Any]:
-    started = time.monotonic()
-    cell, store = opened.cell, opened.store
+    cell, store, started = opened.cell, opened.store, time.monotonic()
     if damage := store.set_damage(payload.distil_key):
         sys.stdout.write(f"warning: the set {payload.distil_key} is damaged ({damage}); it is made again\n")
     folder = store.make_room(payload.distil_key)
@@ -57,7 +58,10 @@ def _distil(payload: Payload, opened: Opened, report: Report) -> dict[str, Any]:
     if payload.redistil:
         checkpoint.discard()
     resume_from = checkpoint.load()
-    validator = _validator(payload, opened)
+    if resume_from is None:
+        store.drop_kept(payload.distil_key)  # it may be of other code
+    validator, curve_validator = _validator(payload, opened), _curve_validator(payload, opened)
+    on_the_way = OnTheWay(checkpoint, partial(curve_validator.accuracies, purpose="curve") if curve_validator else None, _chance(opened))
     # From here on val images are in the validator's process only.
     dataset = replace(opened.dataset, val=None)
     method = rebuild_method(METHODS[cell.method], cell.fields)
@@ -75,12 +79,30 @@ def _distil(payload: Payload, opened: Opened, report: Report) -> dict[str, Any]:
         device=opened.device,
         effort=cell.effort,
         find=find,
-        on_report=_logged(report),
+        on_report=_logged(report, on_the_way),
         on_note=lambda facts: computed.update(plain(dict(facts))),  # what no record could hold is an error now, not in the end
         on_checkpoint=lambda state: checkpoint.offer(state, validator.calls if validator else 0),
+        on_offer=on_the_way.offered,
         resume_from=resume_from,
         score=validator.score if validator else None,
     )
+
+    def info(outer_steps: int) -> dict[str, Any]:
+        return {
+            "seconds": round(checkpoint.seconds(), 3),
+            "outer_steps": outer_steps,
+            "validate_calls": checkpoint.calls_before + (validator.calls if validator else 0),
+            "peak_memory_mb": peak_memory_mb(),
+            "code_hash": cell.code_hash,
+            "device": device_name(opened.device),
+            "computed": computed,
+            "prerequisites": _costs(opened, find),
+            "environment": payload.environment,
+            **({"curve": checkpoint.curve} if checkpoint.curve else {}),
+        }
+
+    if payload.keep:
+        on_the_way.keep = lambda distilled, step: store.keep(payload.distil_key, distilled, info(step))
     try:
         with guarded(dataset.files, read_only=[store.prerequisites]) as violations:
             try:
@@ -89,22 +111,13 @@ def _distil(payload: Payload, opened: Opened, report: Report) -> dict[str, Any]:
                 # A refusal that the plugin caught, or turned into another error, is still a refusal.
                 _reject_violations(violations)
     finally:
-        if validator is not None:
-            validator.close()
+        for one in (validator, curve_validator):
+            if one is not None:
+                one.close()
     _save(distilled, store, payload.distil_key)
-    info = {
-        "seconds": round(checkpoint.seconds_before + time.monotonic() - started, 3),
-        "outer_steps": cell.outer_steps,
-        "validate_calls": checkpoint.calls_before + (validator.calls if validator else 0),
-        "peak_memory_mb": peak_memory_mb(),
-        "code_hash": cell.code_hash,
-        "device": device_name(opened.device),
-        "computed": computed,
-        "prerequisites": _costs(opened, find),
-        "environment": payload.environment,
-    }
-    store.finish_set(payload.distil_key, info)
+    store.finish_set(payload.distil_key, info(cell.outer_steps))
     checkpoint.discard()
+    store.drop_kept(payload.distil_key)
     return {"seconds": round(time.monotonic() - started, 3)}
 
 
@@ -118,6 +131,20 @@ def _costs(opened: Opened, find: Callable[[Need], Path]) -> list[dict[str, Any]]
     built = PrerequisiteStore(opened.store.prerequisites)
     seconds = [built.manifest(find(need))["seconds"] for need in _needs(opened)]
     return [{"name": p["name"], "key": p["key"], "seconds": s} for p, s in zip(opened.cell.prerequisites, seconds, strict=True)]
+
+
+def _chance(opened: Opened) -> float:
+    """Return the share of the largest class of val; 0 without val."""
+    val = opened.dataset.val
+    return int(val.labels.bincount().max()) / len(val) if val is not None and len(val) else 0.0
+
+
+def _curve_validator(payload: Payload, opened: Opened) -> Validator | None:
+    """Return the validator of the curve, with few students of its own, so that its calls are none of the method's."""
+    if not payload.curve:
+        return None
+    few = replace(opened.protocol, students=min(STUDENTS, opened.protocol.students))
+    return _validator(payload, replace(opened, protocol=few))
 
 
 def _validator(payload: Payload, opened: Opened) -> Validator | None:
@@ -152,13 +179,14 @@ def _save(distilled: object, store: Store, distil_key: str) -> None:
         raise RejectedSet(f"the set cannot be stored: {error}") from error
 
 
-def _logged(report: Report) -> Callable[[int, int, Mapping[str, float]], None]:
-    """Report to the runner, and now and then to the log."""
+def _logged(report: Report, on_the_way: OnTheWay) -> Callable[[int, int, Mapping[str, float]], None]:
+    """Report to the runner, to the curve, and now and then to the log."""
     last = [0.0]
 
     def both(step: int, total: int, scalars: Mapping[str, float]) -> None:
         shown = {key: float(value) for key, value in scalars.items()}
         report(step, total, shown)
+        on_the_way.reported(shown)
         now = time.monotonic()
         if now - last[0] >= _LOG_EVERY or step >= total:
             last[0] = now

@@ -18,12 +18,14 @@ class Job:
         stages: names of ``bench.sweep.running.stage.STAGES``, run one after another while they end well.
         payload: what every stage gets, with the device and the seconds of the stages before filled in.
         after: keys of jobs that must have ended well before this one starts.
+        rescue: stages that run after another one has taken too long, on what it left; the job has timed out all the same.
     """
 
     key: str
     stages: tuple[str, ...]
     payload: Payload
     after: tuple[str, ...] = ()
+    rescue: tuple[str, ...] = ()
 
 
 class Listener(Protocol):

@@ -33,6 +33,8 @@ def judge_stage(payload: Payload, report: Report) -> dict[str, Any]:
     # Whoever makes the set anew holds the same claim, so it is read as a whole.
     with opened.store.claim(payload.distil_key or payload.key):
         found = None if payload.redistil else opened.store.read(payload.key)
+        if payload.timed_out and not payload.redistil and opened.store.set_info(payload.distil_key) is not None:
+            raise BenchError("the set was finished meanwhile; run the same command again with --rerun timeout to judge it")
         if found is not None and found.status == "ok" and found.started != payload.judged_at:
             sys.stdout.write("another runner has judged this cell meanwhile\n")
             return {"seconds": 0.0, "accuracy": mean(found.scores["final"]["test"])}
@@ -44,12 +46,18 @@ def _judge(payload: Payload, opened: Opened, report: Report) -> dict[str, Any]:
     record = Record(
         key=payload.key,
         distil_key=payload.distil_key,
-        status="ok",
+        status="timeout" if payload.timed_out else "ok",
         cell=opened.cell,
         started=started_at,
         log=payload.log,
     )
+    if payload.timed_out:
+        # The folder of the cell's own set stays empty, so that nobody takes this one for it.
+        record.distil_key = _kept_of(opened, payload.distil_key)
     decoders = (_judge_full_data if opened.cell.kind == "full_data" else _judge_distilled)(record, opened, report)
+    if payload.timed_out:
+        reached = f"{record.distil['outer_steps']} of {record.cell.outer_steps} outer steps"
+        record.reason = f"{payload.timed_out}; the set after {reached} was judged"
     seconds = round(time.monotonic() - started, 3)
     record.seconds = {"distil": 0.0, **payload.seconds, "judge": seconds}
     record.peak_memory_mb = peak_memory_mb()
@@ -62,6 +70,17 @@ def _judge(payload: Payload, opened: Opened, report: Report) -> dict[str, Any]:
     }
     opened.store.write(record)
     return {"seconds": seconds, "accuracy": mean(record.scores["final"]["test"])}
+
+
+def _kept_of(opened: Opened, distil_key: str) -> str:
+    """Return under which key an unfinished set was kept.
+
+    Raises:
+        BenchError: there is none.
+    """
+    if (kept := opened.store.kept(distil_key)) is None:
+        raise BenchError("the method had offered no set by then")
+    return kept
 
 
 def kernels(device: str) -> str:

@@ -51,6 +51,7 @@ class _Task:
         seconds: spent on the stages before.
         kills: how often this stage was ended by a signal from outside.
         losses: how often it ended unseen because the server was gone.
+        timed_out: how an earlier stage ended that took too long, where these are the job's stages to the rescue.
     """
 
     job: Job
@@ -59,6 +60,7 @@ class _Task:
     seconds: dict[str, float]
     kills: int = 0
     losses: int = 0
+    timed_out: Outcome | None = None
 
     @property
     def stage(self) -> str:
@@ -164,7 +166,9 @@ class LocalPool:
 
     def _start(self, task: _Task, running: list[_Running], over: _Over, listener: Listener) -> None:
         """Start a stage and add it to ``running``, or to ``over`` if it cannot be started."""
-        payload = replace(task.job.payload, device=self.devices[task.slot % len(self.devices)], seconds=task.seconds)
+        timed_out = task.timed_out.reason if task.timed_out else ""
+        device = self.devices[task.slot % len(self.devices)]
+        payload = replace(task.job.payload, device=device, seconds=task.seconds, timed_out=timed_out)
         kills = _oom_kills()
         try:
             started = None if self.stopping else self._process(task.stage, payload)
@@ -225,12 +229,14 @@ class LocalPool:
             if isinstance(ended, _Died):
                 listener.repeated(task.job, task.stage, ended.reason)
                 self._start(ended.task, still, over, listener)
+            elif ended.status == "timeout" and _can_be_rescued(task) and not self.stopping:
+                self._start(_Task(task.job, task.slot, task.job.rescue, ended.seconds, timed_out=ended), still, over, listener)
             elif ended.status != "ok" or len(task.stages) == 1:
-                over.append((task, ended))
+                over.append((task, _rescued(task.timed_out, ended) if task.timed_out else ended))
             elif self.stopping:
                 over.append((task, Outcome("interrupted", "the run was stopped between its stages", "", ended.seconds)))
             else:
-                self._start(_Task(task.job, task.slot, task.stages[1:], ended.seconds), still, over, listener)
+                self._start(replace(task, stages=task.stages[1:], seconds=ended.seconds, kills=0, losses=0), still, over, listener)
         return still
 
     def _ended(self, cell: _Running, listener: Listener) -> Outcome | _Died | None:
@@ -296,6 +302,18 @@ class LocalPool:
         finally:
             for name, handler in before.items():
                 signal.signal(getattr(signal, name), handler)
+
+
+def _can_be_rescued(task: _Task) -> bool:
+    return bool(task.job.rescue) and task.timed_out is None and task.stage not in task.job.rescue
+
+
+def _rescued(timed_out: Outcome, ended: Outcome) -> Outcome:
+    """Return how a job ended whose time had run out: so, whatever its stages to the rescue came to."""
+    if ended.status == "interrupted":
+        return ended
+    reason = timed_out.reason if ended.status == "ok" else f"{timed_out.reason}; nothing of it was judged: {ended.reason}"
+    return replace(timed_out, reason=reason, seconds=ended.seconds, traceback=ended.traceback, accuracy=ended.accuracy)
 
 
 def _tell(queue: Queue, job: Job, outcome: Outcome, listener: Listener) -> None:

@@ -48,6 +48,9 @@ class Payload:
         device: where to compute.
         environment: what records say of the run's surroundings.
         redistil: make the set again although it may be there.
+        curve: score the set on val on the way.
+        keep: keep the set on the way, for the case that the time runs out.
+        timed_out: how the time ran out, where the set that was kept is to be judged; else empty.
         judged_at: when the judge began whose record the plan found, and which is to be replaced; empty if it found none.
         seconds: spent by this run on the stages before, by their names.
     """
@@ -63,6 +66,9 @@ class Payload:
     device: str = "cpu"
     environment: dict[str, Any] = field(default_factory=dict)
     redistil: bool = False
+    curve: bool = False
+    keep: bool = False
+    timed_out: str = ""
     judged_at: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -100,7 +106,7 @@ class Outcome:
         reason: one sentence, unless it is ok.
         traceback: of failures.
         seconds: time per stage that ended well or badly.
-        accuracy: mean final test accuracy of a judged cell.
+        accuracy: mean final test accuracy of a judged cell, also of one whose time ran out.
     """
 
     status: str

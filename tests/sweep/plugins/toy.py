@@ -211,6 +211,7 @@ class ToyWalk(Method):
     reference: ClassVar[str] = "made up here"
 
     breaks_at: int = 0
+    pause: float = 0.0
 
     def plan(self, context: PlanContext) -> Resolution | Refusal:
         del context
@@ -222,11 +223,13 @@ class ToyWalk(Method):
         for step in range(first, 6):
             if not first and step == self.breaks_at - 1:
                 raise RuntimeError("the power went out")
+            time.sleep(self.pause)
             images = images + torch.rand(2, 1, 8, 8, generator=task.generator("step", step))
             if task.score is not None:
                 task.validate(self._set(task, images))
+            task.report(step + 1, 6, loss=float(6 - step))
+            task.offer(step + 1, 6, partial(self._set, task, images), "steady")
             task.checkpoint(partial(dict, images=images, step=torch.tensor(step + 1)))
-            task.report(step + 1, 6)
         return self._set(task, images)
 
     def _set(self, task: Task, images: torch.Tensor) -> DistilledSet:

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from bench.record_parts import Curve
 from bench.sweep.running import checkpoint
 from bench.sweep.running.checkpoint import CheckpointFile
+
+CURVE = Curve(
+    version=1, horizon=6, schedule="constant", chance=0.5, seconds=2.0, points=[{"step": 1, "seconds": 0.5, "val": [0.5], "loss": -1.0}]
+)
 
 
 @pytest.fixture(autouse=True)
@@ -49,3 +55,15 @@ def test_it_is_written_at_most_every_half_minute(tmp_path: Path, monkeypatch: py
 
     CheckpointFile(tmp_path / "c", "code").offer(state, 0)
     assert not (tmp_path / "c").exists()
+
+
+def test_the_points_of_a_curve_come_back_and_what_was_spent_on_them_is_no_distillation(tmp_path: Path) -> None:
+    file = CheckpointFile(tmp_path / "c", "code", seconds_before=100.0)
+    file.curve, file.losses = CURVE, [3.0, 2.0]
+    with file.paused():
+        time.sleep(0.3)
+    file.offer(lambda: {"x": torch.ones(1)}, 0)
+    again = CheckpointFile(tmp_path / "c", "code")
+    again.load()
+    assert (again.curve, again.losses) == (CURVE, [3.0, 2.0])
+    assert 100.0 <= again.seconds_before < 100.3

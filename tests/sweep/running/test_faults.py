@@ -71,3 +71,31 @@ def test_a_timeout_ends_the_cell_with_everything_it_started(sweep: Sweep, tmp_pa
     cell, child = (int(line.split()[1]) for line in note.read_text().splitlines())
     assert gone(cell)
     assert gone(child)
+
+
+def test_what_there_was_when_the_time_ran_out_is_judged_if_that_is_asked_for(sweep: Sweep) -> None:
+    flags = ("--methods", "toy_walk[pause=1.5]", "--split", "paper", "--timeout", "6", "--keep-on-timeout")
+    done = sweep(*flags)
+    assert done.code == 3
+    record = done.record
+    reached = record.distil["outer_steps"]
+    assert record.status == "timeout"
+    assert 1 <= reached < 6
+    assert record.reason == f"stage distil took longer than 6 s; the set after {reached} of 6 outer steps was judged"
+    assert record.scores["final"]["test"]
+    assert record.distil["seconds"] <= 6.5
+    # It is nobody's finished set, and the cell stays as it is until it is told to go on.
+    assert done.store.set_info(record.distil_key) is not None
+    whole_key = record.distil_key.partition("-kept-")[0]
+    assert whole_key != record.distil_key
+    assert done.store.set_info(whole_key) is None
+    assert sweep(*flags).record == record
+    again = sweep(*flags[:-3], "--timeout", "60", "--rerun", "timeout")
+    assert (again.code, again.record.status, again.record.distil_key) == (0, "ok", whole_key)
+    assert [path.name for path in (done.store.out / "sets").iterdir()] == [whole_key]
+
+
+def test_a_method_that_offered_nothing_has_timed_out_and_no_more(sweep: Sweep) -> None:
+    done = sweep("--methods", "toy_mean[pause=2]", "--timeout", "3", "--keep-on-timeout")
+    assert (done.code, done.record.status, done.record.scores) == (3, "timeout", {})
+    assert done.record.reason == "stage distil took longer than 3 s; nothing of it was judged: the method had offered no set by then"

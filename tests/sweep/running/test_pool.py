@@ -77,3 +77,27 @@ def test_devices_and_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run.devices_for("cuda") == run.devices_for("auto") == ("cuda:0", "cuda:1")
     assert run.devices_for("cpu") == ("cpu",)
     assert run.default_jobs(("cuda:0", "cuda:1")) == 2
+
+
+@pytest.mark.parametrize(
+    ("stage", "rescue", "before", "can"),
+    [
+        ("distil", ("judge",), None, True),
+        ("distil", (), None, False),
+        ("judge", ("judge",), None, False),  # it is what would come to the rescue
+        ("judge", ("judge",), Outcome("timeout"), False),
+    ],
+)
+def test_a_job_is_rescued_once_and_from_a_stage_before(stage: str, rescue: tuple[str, ...], before: Outcome | None, can: bool) -> None:
+    job = Job("k", ("distil", "judge"), Payload("k", "out", "data"), rescue=rescue)
+    assert pool._can_be_rescued(pool._Task(job, 0, (stage,), {}, timed_out=before)) is can
+
+
+def test_a_job_whose_time_ran_out_has_timed_out_whatever_its_rescue_came_to() -> None:
+    late = Outcome("timeout", "stage distil took longer than 6 s", "", {"distil": 6.0})
+    well = pool._rescued(late, Outcome("ok", seconds={"distil": 6.0, "judge": 2.0}, accuracy=0.5))
+    assert (well.status, well.reason, well.accuracy, well.seconds["judge"]) == ("timeout", late.reason, 0.5, 2.0)
+    badly = pool._rescued(late, Outcome("rejected", "it is over budget", "trace", {"distil": 6.0}))
+    assert (badly.status, badly.accuracy, badly.traceback) == ("timeout", None, "trace")
+    assert badly.reason == "stage distil took longer than 6 s; nothing of it was judged: it is over budget"
+    assert pool._rescued(late, Outcome("interrupted", "the run was stopped")).status == "interrupted"

@@ -272,3 +272,58 @@ def test_a_cell_that_is_to_be_judged_again_is(asked: str, payload: Make, monkeyp
     monkeypatch.setattr("bench.sweep.running.judge._judge_distilled", lambda *_: pytest.fail("it is judged again"))
     with pytest.raises(pytest.fail.Exception, match="judged again"):
         judge_stage(again, silent)
+
+
+def test_a_curve_changes_no_byte_of_the_set_and_counts_neither_as_trial_nor_as_distillation(payload: Make) -> None:
+    plain = payload("toy_walk")
+    watched = replace(plain, out=plain.out + "-2", curve=True)
+    store_of(watched).prepare()
+    for cell in (plain, watched):
+        distil_stage(cell, silent)
+    assert tensors(plain) == tensors(watched)
+    without, info = (store_of(cell).set_info(cell.distil_key) for cell in (plain, watched))
+    assert without is not None
+    assert info is not None
+    assert "curve" not in without
+    assert without["validate_calls"] == info["validate_calls"] == 6
+    curve = info["curve"]
+    assert [point["step"] for point in curve["points"]] == [1, 2, 3, 4, 5, 6]
+    assert [point["loss"] for point in curve["points"]] == [6.0, 5.0, 4.0, 3.0, 2.0, 1.0]
+    assert (curve["horizon"], curve["schedule"], len(curve["points"][0]["val"])) == (6, "steady", 1)
+    judge_stage(watched, silent)
+    record = store_of(watched).read(watched.key)
+    assert record is not None
+    assert record.distil["curve"] == curve
+    # A process that imports torch takes longer than six steps of the toy's.
+    assert curve["seconds"] > 0
+    assert curve["points"][-1]["seconds"] <= record.distil["seconds"]
+
+
+def test_an_interrupted_run_keeps_the_points_that_it_had(payload: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "_EVERY", 0.0)
+    scored: list[Any] = []
+
+    class Counted:
+        calls = 0
+
+        def score(self, distilled: Any) -> float:
+            return 0.5
+
+        def accuracies(self, distilled: Any, purpose: str) -> list[float]:
+            assert purpose == "curve"
+            scored.append(distilled)
+            return [0.25, 0.75]
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("bench.sweep.running.distil._validator", lambda *_: Counted())
+    broken = replace(payload("toy_walk[breaks_at=4]"), curve=True)
+    with pytest.raises(RuntimeError, match="power"):
+        distil_stage(broken, silent)
+    assert len(scored) == 3
+    distil_stage(broken, silent)
+    info = store_of(broken).set_info(broken.distil_key)
+    assert info is not None
+    assert [(point["step"], point["loss"]) for point in info["curve"]["points"]] == [(step, 7.0 - step) for step in range(1, 7)]
+    assert len(scored) == 6
