@@ -50,6 +50,8 @@ _HOMES = {
     "Need": "prerequisite",
     "Prerequisite": "prerequisite",
     "Workshop": "prerequisite",
+    "Between": "search",
+    "OneOf": "search",
     "deterministic": "selection",
     "on_features": "selection",
     "Space": "space",
@@ -113,6 +115,8 @@ if TYPE_CHECKING:
     from .registry import PARAMETERIZATIONS as PARAMETERIZATIONS
     from .registry import PREREQUISITES as PREREQUISITES
     from .registry import SELECTIONS as SELECTIONS
+    from .search import Between as Between
+    from .search import OneOf as OneOf
     from .selection import deterministic as deterministic
     from .selection import on_features as on_features
     from .space import Space as Space

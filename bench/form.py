@@ -17,6 +17,7 @@ from .method import PlanContext, Refusal, Task
 from .parameterization import Parameterization
 from .prerequisite import Need
 from .registry import SELECTIONS
+from .search import Search
 from .selection import Select, checked, feature_seed, features_need, read_features, uses_features
 from .space import Space
 
@@ -68,6 +69,7 @@ class Form(ABC):
     Attributes:
         name: registered name.
         version: raised when the same fields give other geometry or other initial values.
+        search: field -> what the command ``tune`` may try for it, also a field of the outer loop or the student.
         init: what the stored numbers start from: ``noise`` (unit-norm Gaussian, as PoDD and RaT-BPTT), ``normal`` (standard
             deviation 1 in every pixel, as DC), or the name of a selection of real images; ``real`` is the selection
             ``random``.
@@ -94,6 +96,7 @@ class Form(ABC):
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
+    search: ClassVar[Mapping[str, Search | None]] = {}
 
     init: Annotated[str, named_in("selection", SELECTIONS, (NOISE, NORMAL, "real"))] = NOISE
     feature_seeds: Annotated[int, Field(ge=1, le=1000)] = 1
@@ -124,6 +127,16 @@ class Form(ABC):
         """Write initial (n, c, h, w) images with their (n,) classes into the stored numbers."""
         stored.write(images, labels)
 
+    def look(self, stored: Parameterization, task: Task, space: Space | None) -> None:
+        """Set in the empty parameterization what is chosen by looking at all training images; by default there is nothing.
+
+        Args:
+            stored: what ``empty`` made.
+            task: gives the training images.
+            space: pixel space of the stored images, or ``None`` for plain pixels.
+        """
+        del stored, task, space
+
     def selection(self) -> Select | None:
         """Return the function that selects real images, or ``None`` for noise."""
         return None if self.init in (NOISE, NORMAL) else SELECTIONS["random" if self.init == "real" else self.init]
@@ -137,9 +150,23 @@ class Form(ABC):
         return frozenset()
 
     def selection_needs(self, seed: int) -> tuple[Need, ...]:
-        """Return the prerequisites of the selection; whoever uses the form announces them."""
+        """Return the prerequisites of the selection; whoever uses the form announces them, and those of ``label``."""
         select = self.selection()
         return (features_need(feature_seed(seed, self.feature_seeds)),) if select is not None and uses_features(select) else ()
+
+    @property
+    def taught(self) -> bool:
+        """Whether a teacher is asked for labels: ``label``, or an objective that teaches (``Objective.teaches``)."""
+        return False
+
+    def teacher_needs(self, seed: int) -> tuple[Need, ...]:
+        """Return the prerequisites of ``label``."""
+        del seed
+        return ()
+
+    def label(self, stored: Parameterization, task: Task, plan: FormPlan, space: Space | None) -> None:
+        """Write a teacher's labels into what ``build`` returned, where the form asks for one; see there for the arguments."""
+        return
 
     def build(self, task: Task, plan: FormPlan, space: Space | None) -> Parameterization:
         """Make the parameterization and write its initial values.
@@ -150,6 +177,7 @@ class Form(ABC):
             space: pixel space of the stored images; ``None`` keeps real images as plain pixels.
         """
         stored = self.empty(task.spec, plan)
+        self.look(stored, task, space)
         labels = self.slots(stored, plan)
         if (select := self.selection()) is None:
             shape = (len(labels), task.spec.channels, *self.size(task.spec, plan))

@@ -131,12 +131,14 @@ class _Sweep:
         """Plan, execute and report."""
         from .sweep import run
         from .sweep.planning import estimate
+        from .sweep.planning.built_first import built_first
 
         devices = run.devices_for(self.settings.device)
         slots = self.settings.jobs or run.default_jobs(devices)
         plan, records, renamed = self._plan()
         estimator = estimate.Estimator(plan, list(records.values()), self.store, devices[0])
         estimates = {planned.key: estimator(planned) for planned in plan.pending()}
+        plan.built_first = built_first(plan, self.store, estimator.rate)
         self.listener.planned(plan, estimates, slots)
         if self.dry_run:
             return self._result(plan, records, finished=True)

@@ -17,6 +17,7 @@ from .data import Spec, Split
 from .distilled import DistilledSet
 from .fields import Hyperparameter, hyperparameters
 from .prerequisite import Need, unannounced
+from .search import Search
 from .seeding import stream
 from .space import Space
 
@@ -130,6 +131,8 @@ class Method(ABC):
             and left out of the cell's key and with it of its random streams.
         aliases: other names of fields, e.g. ``{"images": "form"}``.
         axes: fields that choose parts (``form``, ``objective``); recipe rules may match on them.
+        search: field -> what the command ``tune`` may try for it; for a product, on top of what its parts declare, ``None`` for what is
+            not to be tried.
 
     Example:
         >>> from dataclasses import dataclass
@@ -154,6 +157,7 @@ class Method(ABC):
     unkeyed: ClassVar[frozenset[str]] = frozenset()
     aliases: ClassVar[Mapping[str, str]] = {}
     axes: ClassVar[tuple[str, ...]] = ()
+    search: ClassVar[Mapping[str, Search | None]] = {}
 
     def plan(self, context: PlanContext) -> Resolution | Refusal:
         """Replace choices that depend on data set, budget or machine by concrete ones, or refuse with a sentence."""
@@ -177,6 +181,11 @@ class Method(ABC):
         """Return the fields that may be set together with ``given``, which may choose parts."""
         del given
         return hyperparameters(cls, f"method '{cls.name}'")
+
+    @classmethod
+    def search_space(cls, given: Mapping[str, Any]) -> Mapping[str, Search]:
+        """Return what may be tried for which field; ``given`` are explicit fields, which are not searched."""
+        return {name: search for name, search in cls.search.items() if search is not None and name not in given}
 
     @classmethod
     def belongs_to(cls, field: str) -> str:

@@ -14,6 +14,8 @@ from .data import Spec
 from .method import Task
 from .parameterization import Parameterization
 from .prerequisite import Need
+from .search import Search
+from .train_recipe import TrainRecipe
 
 if TYPE_CHECKING:
     from .nn.student import Student
@@ -25,7 +27,10 @@ class OuterGradient:
 
     Attributes:
         loss: for the progress display.
-        gradients: name of a trained tensor -> gradient of its shape; a tensor that is not named stays as it is.
+        gradients: name of a trained tensor, of the stored ones or of the run's own -> gradient of its shape; a tensor that is not
+            named stays as it is.
+        diverged: whether the step says nothing because a student diverged. The outer loop then goes back to where the last step
+            began that did not. ``None`` where the objective cannot tell.
 
     Example:
         >>> from bench import OuterGradient, Spec
@@ -38,6 +43,7 @@ class OuterGradient:
 
     loss: float
     gradients: Mapping[str, Tensor]
+    diverged: bool | None = None
 
     @classmethod
     def of(cls, loss: Tensor, stored: Parameterization) -> OuterGradient:
@@ -118,8 +124,31 @@ class Run(ABC):
             progress: how far the run is, from 0 at the first step to 1 at the last.
         """
 
+    def trained(self) -> Mapping[str, tuple[Tensor, float]]:
+        """Return the objective's own numbers that the outer loop moves along their gradients, such as a learned rate.
+
+        Returns:
+            Name, which no stored tensor has -> the tensor and its learning rate in the outer loop, which also keeps it in checkpoints.
+        """
+        return {}
+
+    def project(self) -> None:
+        """Bring these numbers back to legal values after a step."""
+        return
+
+    def labels(self, stored: Parameterization) -> Tensor:
+        """Return a (n, classes) row of probabilities for every decoded image, of an objective that ``teaches``.
+
+        They are asked for at the start and once more at the end, and stay as they are between.
+        """
+        raise NotImplementedError(f"{type(self).__name__} labels nothing, though its objective says that it teaches")
+
+    def recipe(self, recipe: TrainRecipe) -> TrainRecipe:
+        """Return how students are trained on the finished set, given the student's own recipe; what was learned goes in here."""
+        return recipe
+
     def state(self) -> Mapping[str, Tensor]:
-        """Return what beside the streams decides how the run goes on, as tensors: pools of networks, learned rates, ..."""
+        """Return what beside the streams and ``trained`` decides how the run goes on, as tensors: pools of networks, ..."""
         return {}
 
     def load(self, state: Mapping[str, Tensor]) -> bool:
@@ -140,11 +169,16 @@ class Objective(ABC):
         version: raised when the same fields give other gradients.
         reference: the paper.
         deterministic: whether its gradients draw no random number; see ``Method.deterministic``.
+        teaches: whether its runs label images (``Run.labels``) where a form asks for a teacher's labels; else the form's own teacher
+            does.
         by_class: whether it compares real and distilled images class by class, so that a form has to start with an image of
             every class.
+        centred_labels: whether it takes labels that sum to zero, which are no shares of classes.
         outer_defaults: defaults of the outer loop's fields (rates, schedule, clipping, steps) under this objective.
         student_defaults: the same for the student's fields.
+        form_defaults: the same for the form's fields, such as ``labels``; a form leaves out what it does not take.
         unkeyed: fields that choose how the gradient is computed and not which one.
+        search: field -> what the command ``tune`` may try for it, also a field of the outer loop or the student.
 
     Example:
         >>> from dataclasses import dataclass
@@ -168,10 +202,14 @@ class Objective(ABC):
     version: ClassVar[int] = 1
     reference: ClassVar[str]
     deterministic: ClassVar[bool] = False
+    teaches: ClassVar[bool] = False
     by_class: ClassVar[bool] = False
+    centred_labels: ClassVar[bool] = False
     outer_defaults: ClassVar[Mapping[str, Any]] = {}
     student_defaults: ClassVar[Mapping[str, Any]] = {}
+    form_defaults: ClassVar[Mapping[str, Any]] = {}
     unkeyed: ClassVar[frozenset[str]] = frozenset()
+    search: ClassVar[Mapping[str, Search | None]] = {}
 
     @abstractmethod
     def begin(self, task: Task, student: Student, steps: int) -> Run:

@@ -117,6 +117,16 @@ class Prerequisite(ABC):
         del seed
         return ()
 
+    def disk_bytes(self, spec: Spec) -> int | None:
+        """Return about how many bytes its files will have on a data set, or ``None`` where they are few or not known."""
+        del spec
+        return None
+
+    def flops(self, spec: Spec, images: int) -> float | None:
+        """Return about how many operations building it from so many training images takes, or ``None`` if that is not known."""
+        del spec, images
+        return None
+
     @abstractmethod
     def build(self, workshop: Workshop) -> None:
         """Write the files into ``workshop.folder``, and remove what was only needed to go on.

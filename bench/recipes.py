@@ -80,10 +80,15 @@ class ResolvedRecipe:
     published: tuple[dict[str, Any], ...] = ()
 
 
-def recipe_file(method: type) -> Path | None:
-    """Return the YAML file beside a method's module: ``recipes.yaml`` in a folder, ``<module>.yaml`` beside a file."""
+def recipe_path(method: type) -> Path:
+    """Return where the recipe file of a method belongs: ``recipes.yaml`` in its folder, ``<module>.yaml`` beside its file."""
     module = Path(inspect.getfile(method))
-    candidate = module.parent / "recipes.yaml" if module.name == "__init__.py" else module.with_suffix(".yaml")
+    return module.parent / "recipes.yaml" if module.name == "__init__.py" else module.with_suffix(".yaml")
+
+
+def recipe_file(method: type) -> Path | None:
+    """Return the recipe file of a method, or ``None`` if it has none."""
+    candidate = recipe_path(method)
     return candidate if candidate.is_file() else None
 
 

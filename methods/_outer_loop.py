@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from bench import DistilledSet, Parameterization, Run, Task
+from bench import Between, DistilledSet, OuterGradient, Parameterization, Run, Task
+from bench.search import Search
 from bench.train_recipe import Rate
 
 #: Raised when the same gradients move the stored numbers otherwise; part of the key of every product with an objective.
 VERSION = 1
 
-Clip = Literal["corrected", "official", "off"]
+#: A rule for a running norm, none, or the largest norm itself.
+Clip = Literal["corrected", "official", "off"] | Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +35,11 @@ class Outer:
         outer_schedule: ``constant`` as in the papers, or ``cosine`` to a hundredth (for short runs).
         average: share of the run at whose end the outer iterates are averaged; 0 returns the last one, as the papers.
         clip: gradient clipping of all but labels by a running norm s: ``corrected`` (threshold 2s from before, s updated
-            with the clipped norm), ``official`` (s updated first with the raw norm, as RaT-BPTT's authors) or ``off``.
-            Non-finite gradients are skipped, whatever it is.
+            with the clipped norm), ``official`` (s updated first with the raw norm, as RaT-BPTT's authors) or ``off``; a
+            number is the largest norm itself, the same at every step. Non-finite gradients are skipped, whatever it is.
     """
+
+    search: ClassVar[Mapping[str, Search | None]] = {"outer_lr": Between(1e-3, 1e-1)}
 
     outer_iterations: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1000
     outer_optimizer: Literal["adam", "sgd"] = "adam"
@@ -49,7 +53,7 @@ class Outer:
 
 @dataclass
 class NormClip:
-    """Clips a gradient at twice a running mean of its norm (decay 0.9).
+    """Clips a gradient at twice a running mean of its norm (decay 0.9), or at a fixed norm.
 
     Attributes:
         mode: see ``Outer.clip``.
@@ -67,6 +71,8 @@ class NormClip:
         """
         if self.mode == "off":
             return 1.0
+        if isinstance(self.mode, float):
+            return min(1.0, self.mode / (norm + 1e-6))
         if math.isnan(self.running) or self.running == 0.0:  # nothing to compare with: a running mean of zero would stay zero
             self.running = norm
             return 1.0
@@ -85,10 +91,12 @@ class OuterLoop:
         """Put everything in place; ``stored`` is on the task's device."""
         self.outer, self.task, self.stored, self.run = outer, task, stored, run
         self.total, self.done = task.steps(outer.outer_iterations), 0
-        self.trained = stored.trained()
-        self.optimizer = _optimizer(outer, self.trained, stored)
+        own = run.trained()
+        self.trained = {**stored.trained(), **{name: tensor for name, (tensor, _) in own.items()}}
+        self.optimizer = _optimizer(outer, stored, own)
         self.clip = NormClip(outer.clip)
         self.average: dict[str, Tensor] = {}
+        self.good: dict[str, Tensor] = {}  # where the last step began in which no student diverged, of objectives that can tell
         self.skipped = 0
 
     def finish(self, make: Callable[[], DistilledSet] | None = None) -> None:
@@ -100,13 +108,15 @@ class OuterLoop:
         self._resume()
         while self.done < self.total:
             found = self.run.gradient(self.stored, self.done / max(1, self.total - 1))
-            self._descend(found.gradients)
+            self._take(found)
             self.done += 1
             self._accumulate_average()
             self.task.report(self.done, self.total, loss=found.loss)
             if make and self.done < self.total:  # the last one is offered once it is averaged
                 self.task.offer(self.done, self.total, make, self.outer.outer_schedule)
             self.task.checkpoint(self.state)
+        if not all(bool(tensor.isfinite().all()) for tensor in self.trained.values()):
+            self._go_back()  # the last step of all, which no other one has tried
         if self.average:
             count = float(self.average["count"])
             with torch.no_grad():
@@ -119,20 +129,37 @@ class OuterLoop:
             # A run that learned nothing must not look like one that did.
             self.task.note(skipped_steps=self.skipped)
 
-    def _is_label(self, name: str) -> bool:
-        return self.stored.roles[name] == "label"
+    def _is_clipped(self, name: str) -> bool:
+        """Tell images and what else is stored from labels and from the objective's own numbers."""
+        return self.stored.roles.get(name, "label") != "label"
+
+    def _take(self, found: OuterGradient) -> None:
+        """Take one step, unless it would lead nowhere: one exploding window must not poison the moments for ever."""
+        if found.diverged or not all(bool(g.isfinite().all()) for g in found.gradients.values()):
+            self.skipped += 1
+            if found.diverged:
+                self._go_back()
+            return
+        if found.diverged is False:
+            self.good = {name: tensor.detach().clone() for name, tensor in self.trained.items()}
+        self._descend(found.gradients)
+
+    @torch.no_grad()
+    def _go_back(self) -> None:
+        """Go on from the last numbers that are known to be good, without the optimizer's memory of what led away from them."""
+        for name, tensor in self.good.items():
+            self.trained[name].copy_(tensor)
+        if self.good:
+            self.optimizer.state.clear()
 
     def _descend(self, gradients: Mapping[str, Tensor]) -> None:
         """Take one step of the optimizer and bring the numbers back to legal values."""
-        if not all(bool(g.isfinite().all()) for g in gradients.values()):
-            self.skipped += 1
-            return  # one exploding window must not poison the moments for ever
         # The norm is that of the images alone, as in the authors' code, so that label gradients do not decide it.
-        pixels = [g for name, g in gradients.items() if not self._is_label(name)]
+        pixels = [g for name, g in gradients.items() if self._is_clipped(name)]
         factor = self.clip.factor(float(torch.stack([g.square().sum() for g in pixels]).sum().sqrt())) if pixels else 1.0
         for name, tensor in self.trained.items():
             gradient = gradients.get(name)
-            tensor.grad = gradient if gradient is None or self._is_label(name) else gradient * factor
+            tensor.grad = gradient * factor if gradient is not None and self._is_clipped(name) else gradient
         decay = 1.0
         if self.outer.outer_schedule == "cosine":
             decay = 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * self.done / self.total))
@@ -141,6 +168,7 @@ class OuterLoop:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.stored.project()
+        self.run.project()
 
     def _accumulate_average(self) -> None:
         # With average=0 this holds at every step, and the last iterate is kept.
@@ -161,6 +189,7 @@ class OuterLoop:
                 f"optimizer.{name}.{what}": value for what, value in self.optimizer.state.get(tensor, {}).items() if value is not None
             }
         state |= {f"average.{name}": tensor for name, tensor in self.average.items()}
+        state |= {f"good.{name}": tensor for name, tensor in self.good.items()}
         state |= {f"run.{name}": tensor for name, tensor in self.run.state().items()}
         state |= self.run.streams.state()
         return state | {"progress": torch.tensor([self.done, self.clip.running, self.skipped], dtype=torch.float64)}
@@ -181,21 +210,20 @@ class OuterLoop:
                     # Adam counts its steps on the host; what it remembers of gradients lies where the tensor lies.
                     self.optimizer.state[tensor][what] = value.clone() if what == "step" else value.to(tensor.device, copy=True)
         self.average = {name: tensor.to(self.task.device, copy=True) for name, tensor in _below("average.", saved).items()}
+        self.good = {name: tensor.to(self.trained[name].device, copy=True) for name, tensor in _below("good.", saved).items()}
 
 
 def _below(prefix: str, saved: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in saved.items() if name.startswith(prefix)}
 
 
-def _optimizer(outer: Outer, trained: Mapping[str, Tensor], stored: Parameterization) -> torch.optim.Optimizer:
-    """Return PyTorch's optimizer with one group for images and other numbers and one for labels."""
+def _optimizer(outer: Outer, stored: Parameterization, own: Mapping[str, tuple[Tensor, float]]) -> torch.optim.Optimizer:
+    """Return PyTorch's optimizer: a group for images and other stored numbers, one for labels, one for each of the objective's own."""
     rates = {True: outer.label_lr, False: outer.outer_lr}
-    groups = []
-    for is_label, rate in rates.items():
-        members = [tensor for name, tensor in trained.items() if (stored.roles[name] == "label") == is_label]
-        if members:
-            # ``full_lr`` outlives the schedule, which overwrites ``lr`` at every step.
-            groups.append({"params": members, "lr": rate, "full_lr": rate})
+    members = [([t for n, t in stored.trained().items() if (stored.roles[n] == "label") == label], rate) for label, rate in rates.items()]
+    members += [([tensor], rate) for tensor, rate in own.values()]
+    # ``full_lr`` outlives the schedule, which overwrites ``lr`` at every step.
+    groups = [{"params": tensors, "lr": rate, "full_lr": rate} for tensors, rate in members if tensors]
     if outer.outer_optimizer == "sgd":
         return torch.optim.SGD(groups, lr=outer.outer_lr, momentum=outer.outer_momentum)
     return torch.optim.Adam(groups, lr=outer.outer_lr)

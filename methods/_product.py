@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
@@ -13,6 +14,7 @@ from bench import (
     Form,
     FormPlan,
     Method,
+    Need,
     Objective,
     PlanContext,
     Refusal,
@@ -25,6 +27,7 @@ from bench.errors import did_you_mean
 from bench.fields import Hyperparameter, hyperparameters
 from bench.nn.spaces import SPACES, needs_of_space
 from bench.registry import claim_fields
+from bench.search import Search
 from bench.selection import is_deterministic
 
 from . import _outer_loop
@@ -86,6 +89,17 @@ class Product(Method):
         return found | hyperparameters(Student, "student")
 
     @classmethod
+    def search_space(cls, given: Mapping[str, Any]) -> Mapping[str, Search]:
+        """Return what the parts and the product say may be tried; where two name a field, the more particular one counts."""
+        legal, objective = cls.legal(given), given.get("objective", cls.own_objective)
+        own = {choice["form"]: FORMS[choice["form"]].search for choice in cls.candidates(given)}
+        # What holds for all forms that may come of it: which one does is only known once the budget is.
+        shared = {name: search for form in own.values() for name, search in form.items() if all(name in other for other in own.values())}
+        moved = {} if objective == NONE else {**Outer.search, **shared, **OBJECTIVES[objective].search}
+        found = {**Student.search, **shared, **moved, **cls.search}
+        return {name: search for name, search in found.items() if search is not None and name in legal and name not in given}
+
+    @classmethod
     def belongs_to(cls, field: str) -> str:
         """Name the first part that has such a field."""
         kinds: list[tuple[str, Any]] = [("form", FORMS), ("objective", OBJECTIVES)]
@@ -106,6 +120,7 @@ class Product(Method):
         given = {
             **(objective.outer_defaults if objective else {}),
             **(objective.student_defaults if objective else {}),
+            **(_taken(form, objective.form_defaults) if objective else {}),
             **cls.own_defaults,
             **values,
         }
@@ -170,10 +185,10 @@ class Product(Method):
         planned = form.plan(replace(context, optimised=self.objective is not None))
         if isinstance(planned, Refusal):
             return planned
-        if self.objective and self.objective.by_class and (sentence := _without_an_image(planned, spec, self.objective.name)):
+        if sentence := self._misfit(planned, spec, student):
             return Refusal(sentence)
         settled, images = replace(self, form=planned.form, student=student), planned.images
-        needs = (*needs_of_space(student.space, spec), *planned.form.selection_needs(context.seed), *planned.needs)
+        needs = (*needs_of_space(student.space, spec), *_needs_of(planned.form, self._teaches, context.seed), *planned.needs)
         steps, flops = 0, None
         if self.objective:
             needs += self.objective.needs(spec, student, context.seed)
@@ -192,10 +207,27 @@ class Product(Method):
             needs=needs,
         )
 
+    @property
+    def _teaches(self) -> bool:
+        """Whether the objective labels images where the form asks for a teacher."""
+        return self.form.taught and self.objective is not None and self.objective.teaches
+
     def _problem(self, spec: Spec, student: Student) -> str | None:
         if self.objective is None:
             return "without an objective noise stays noise; choose init=real" if self.form.selection() is None else None
         return self.objective.refuses(spec, student)
+
+    def _misfit(self, planned: FormPlan, spec: Spec, student: Student) -> str:
+        """Return a sentence if the planned form is none for the objective or the student's loss."""
+        if self.objective and self.objective.by_class and (sentence := _without_an_image(planned, spec, self.objective.name)):
+            return sentence
+        if planned.form.empty(spec, planned).label_kind != "centred":
+            return ""
+        if self.objective and not self.objective.centred_labels:
+            return f"objective={self.objective.name} takes no labels below zero, which centred ones are; use labels=learned"
+        if student.student_loss == "cross_entropy":
+            return "centred labels have no lowest cross-entropy; use student_loss=mse or other labels"
+        return ""
 
     def distill(self, task: Task) -> DistilledSet:
         """Build the form, let the objective move its numbers, and hand over what the outer loop ends with."""
@@ -204,12 +236,30 @@ class Product(Method):
         if self.objective is None:
             # Real images stay plain pixels, which a student sees through the space, as it sees all real images.
             stored = self.form.build(task, plan, None)
+            self.form.label(stored, task, plan, None)
             return DistilledSet(task.spec, stored, recipe, space=self.student.space, coordinates="rgb", network=self.student.network)
-        stored = self.form.build(task, plan, task.space(self.student.space)).to(task.device)
+        space = task.space(self.student.space)
+        stored = self.form.build(task, plan, space)
+        if not self._teaches:
+            self.form.label(stored, task, plan, space)
+        stored = stored.to(task.device)
         run = self.objective.begin(task, self.student, task.steps(self.outer.outer_iterations))
-        made = DistilledSet(task.spec, stored, recipe, space=self.student.space, network=self.student.network)
-        OuterLoop(self.outer, task, stored, run).finish(lambda: made)
-        return made
+        if self._teaches:
+            stored.write_labels(run.labels(stored))
+
+        def made() -> DistilledSet:
+            return DistilledSet(task.spec, stored, run.recipe(recipe), space=self.student.space, network=self.student.network)
+
+        OuterLoop(self.outer, task, stored, run).finish(made)
+        if self._teaches:
+            stored.write_labels(run.labels(stored))
+        return made()
+
+
+def _needs_of(form: Form, objective_teaches: bool, seed: int) -> tuple[Need, ...]:
+    """Return what a form opens: the prerequisites of its selection, and its teacher, who may be among them."""
+    needs = form.selection_needs(seed)
+    return (*needs, *(need for need in (() if objective_teaches else form.teacher_needs(seed)) if need not in needs))
 
 
 def _images_of_each(planned: FormPlan, spec: Spec) -> list[int]:
@@ -257,6 +307,15 @@ def _check_defaults(objective: type[Objective]) -> None:
         for key in getattr(objective, name):
             if key not in known:
                 raise ValueError(f"objective '{objective.name}' has the unknown field '{key}' in its {name}{did_you_mean(key, known)}")
+
+
+def _taken(form: type[Form], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults that a form takes: forms differ in their fields, and in the kinds of labels that they store."""
+    declared, found = hyperparameters(form, f"form '{form.name}'"), {}
+    for name in declared.keys() & defaults.keys():
+        with suppress(ValueError):
+            found[name] = declared[name].fitting(defaults[name])
+    return found
 
 
 def _of(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from bench import METHODS
+from bench import METHODS, Between
+from bench.search import Search
 
 from ._dc_evaluation import DC_EVALUATION
 from ._product import Product
@@ -36,6 +37,7 @@ class IDC(Product):
 
     name: ClassVar[str] = "idc"
     reference: ClassVar[str] = "Kim et al.: Dataset Condensation via Efficient Synthetic-Data Parameterization, ICML 2022, arXiv 2205.14959"
+    search: ClassVar[Mapping[str, Search | None]] = {"outer_lr": Between(1e-3, 1.0)}  # its distance is no cosine
     own_forms: ClassVar[tuple[str, ...]] = ("tiles",)
     own_objective: ClassVar[str] = "dc"
     own_defaults: ClassVar[Mapping[str, Any]] = {

@@ -65,7 +65,7 @@ def layer(module: str) -> str:
     if module.startswith(TOP):
         return "top"
     part = module.split(".")[1] if "." in module else ""
-    return part if part in ("nn", "decoders", "judge", "foreign", "sweep", "contract", "report") else "nouns"
+    return part if part in ("nn", "decoders", "judge", "foreign", "sweep", "tuning", "contract", "report") else "nouns"
 
 
 BELOW = {
@@ -75,9 +75,10 @@ BELOW = {
     "judge": {"nouns", "nn", "judge"},
     "foreign": {"nouns", "nn", "decoders", "foreign"},
     "sweep": {"nouns", "nn", "judge", "sweep"},
+    "tuning": {"nouns", "nn", "judge", "sweep", "tuning"},
     "contract": {"nouns", "nn", "judge", "sweep", "contract"},
     "report": {"report"},
-    "top": {"nouns", "nn", "judge", "sweep", "foreign", "contract", "report", "top"},
+    "top": {"nouns", "nn", "judge", "sweep", "foreign", "tuning", "contract", "report", "top"},
 }
 REPORT_READS = {"bench.record", "bench.errors", "bench.keys", "bench.budget", "bench.files"}
 

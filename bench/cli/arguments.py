@@ -16,6 +16,7 @@ from ..sweep import readers
 from ..sweep.readers import READERS
 from .exporting import add_export_flags
 from .released_sets import add_release_flags
+from .tuning import add_tune_flags
 
 COMMANDS = {
     "run": "plan, run and report a sweep (the default: the word may be left out)",
@@ -27,6 +28,7 @@ COMMANDS = {
     "inspect": "say what distilled sets of somebody else are, with evidence: inspect FILES; --probe trains on what they may be",
     "import": "make a set of this suite of files of somebody else: import FILES --dataset NAME --name NAME",
     "export": "write the set of a cell for other people's code: export CELL --format pt|npz|images|ddranking",
+    "tune": "try settings of a method on val, the same number of equally long trials for every method, and write the best as a rule",
     "check": "run the contract over a plugin file: check FILE says what a method, a part or a data set does not keep",
 }
 
@@ -256,6 +258,14 @@ def _export_parser() -> Parser:
     return parser
 
 
+def _tune_parser() -> Parser:
+    parser = _new_parser("tune", COMMANDS["tune"])
+    add_tune_flags(parser)
+    _add_out(parser)
+    _add_plugin(parser)
+    return parser
+
+
 def _check_parser() -> Parser:
     parser = _new_parser("check", COMMANDS["check"], epilog=_CHECK_EXIT_CODES)
     parser.add_argument("file", metavar="FILE", help="a Python file that registers plugins, wherever it lies")
@@ -298,5 +308,6 @@ _PARSERS: dict[str, Callable[[], Parser]] = {
     "inspect": _inspect_parser,
     "import": _import_parser,
     "export": _export_parser,
+    "tune": _tune_parser,
     "check": _check_parser,
 }

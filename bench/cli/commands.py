@@ -27,8 +27,9 @@ from .console import Console, warn
 from .exporting import exported
 from .output import patient_output
 from .released_sets import imported, inspected
+from .tuning import lines_of, tuned
 
-OK, SUITE_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+OK, SUITE_FAILED, BAD_INPUT, CELL_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
 #: Errors of the surroundings: no room, no right to write, no file left to open.
 _SURROUNDINGS = frozenset(
@@ -196,6 +197,16 @@ def _export(parsed: argparse.Namespace) -> int:
     return OK
 
 
+def _tune(parsed: argparse.Namespace) -> int:
+    found = tuned(parsed, _out_of(parsed))
+    for line in lines_of(found):
+        print(line, flush=True)
+    if not found.finished:
+        print("interrupted: trials that ended are kept, the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    return OK if found.best else CELL_FAILED
+
+
 def _given_flags(parsed: argparse.Namespace) -> dict[str, Any]:
     """Return the flags that were given, as ``settings.merge`` takes them."""
     given = {name: getattr(parsed, name.replace("-", "_"), None) for name in READERS if name not in ("set", "plugin")}
@@ -237,5 +248,6 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "inspect": _inspect,
     "import": _import,
     "export": _export,
+    "tune": _tune,
     "check": _check,
 }

@@ -52,7 +52,7 @@ class Console(SweepListener):
 
         print((table.full_table if self.full else table.short_table)(plan.cells, estimates))
         print(table.counts(plan.cells))
-        for sentence in plan.left_out:
+        for sentence in filter(None, (*plan.left_out, plan.built_first)):
             print(sentence)
         print(estimate.summary(estimates, slots), flush=True)
         if estimates and not self.full:

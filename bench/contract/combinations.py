@@ -10,7 +10,7 @@ from tabulate import tabulate
 from ..data import Dataset
 from ..method import Refusal
 from ..registry import FORMS, METHODS, OBJECTIVES
-from .trials import request_for, trial_of
+from .trials import answer_of, request_for
 
 #: Images per class at which every pair is tried.
 BUDGETS = ("0.3", "0.5", "1", "2")
@@ -55,7 +55,7 @@ def combinations(dataset: Dataset, scratch: Path) -> list[Combination]:
     for form in FORMS:
         for objective in (NOTHING, *OBJECTIVES):
             request = request_for(host, {"form": form, "objective": objective})
-            answers = {budget: trial_of(request, budget, dataset, scratch) for budget in BUDGETS}
+            answers = {budget: answer_of(request, budget, dataset, scratch) for budget in BUDGETS}
             refusals = {budget: answer.reason for budget, answer in answers.items() if isinstance(answer, Refusal)}
             found.append(Combination(form, objective, refusals))
     return found

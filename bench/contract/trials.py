@@ -13,8 +13,8 @@ from typing import Any
 from torch import Tensor
 
 from ..brackets import Request
-from ..budget import BudgetRequest
-from ..data import Dataset
+from ..budget import Budget, BudgetRequest
+from ..data import Dataset, Spec
 from ..distilled import MANIFEST, TENSORS, DistilledSet
 from ..guard import guarded
 from ..keys import canonical_json
@@ -159,8 +159,37 @@ class Trial:
         return WatchedRun(folder, made, tuple(violations), touched, self.data_hash != self.dataset.hash_content())
 
 
+def answer_of(
+    request: Request, budget: str, dataset: Dataset, scratch: Path, seed: int = 0, looked_into: list[Need] | None = None
+) -> Resolution | Refusal:
+    """Plan a method as a sweep does; to refuse is within the contract, if the table can show why.
+
+    Args:
+        request: the method.
+        budget: as it is typed.
+        dataset: what is distilled.
+        scratch: folder for prerequisites that planning asks for.
+        seed: distillation seed.
+        looked_into: gets these prerequisites.
+
+    Raises:
+        BrokenContract: the refusal is no sentence.
+    """
+    store, data_hash = PrerequisiteStore(scratch / "prerequisites"), dataset.hash_content()
+
+    def find(need: Need) -> Path:
+        if looked_into is not None:
+            looked_into.append(need)
+        return ensure(need, dataset, store, data_hash=data_hash).path
+
+    answer = plan_request(request, PlanContext(dataset.spec, _granted(budget, dataset.spec), seed, find=find))
+    if isinstance(answer, Refusal):
+        check_is_a_sentence(answer.reason)
+    return answer
+
+
 def trial_of(request: Request, budget: str, dataset: Dataset, scratch: Path, seed: int = 0) -> Trial | Refusal:
-    """Do what a sweep does before it distils; to refuse is within the contract, if the table can show why.
+    """Do what a sweep does before it distils: plan, and build what the plan announces.
 
     Args:
         request: the method.
@@ -170,26 +199,18 @@ def trial_of(request: Request, budget: str, dataset: Dataset, scratch: Path, see
         seed: distillation seed.
 
     Raises:
-        BrokenContract: the refusal is no sentence.
+        BrokenContract: the method refuses, and not by a sentence.
     """
-    spec, store, looked_into = dataset.spec, PrerequisiteStore(scratch / "prerequisites"), []
-    data_hash = dataset.hash_content()
-
-    def find(need: Need) -> Path:
-        looked_into.append(need)
-        return ensure(need, dataset, store, data_hash=data_hash).path
-
-    granted = BudgetRequest.parse(budget).resolve(spec.classes, spec.height, spec.width)
-    answer = plan_request(request, PlanContext(spec, granted, seed, find=find))
+    spec, store, looked_into = dataset.spec, PrerequisiteStore(scratch / "prerequisites"), list[Need]()
+    answer, data_hash = answer_of(request, budget, dataset, scratch, seed, looked_into), dataset.hash_content()
     if isinstance(answer, Refusal):
-        check_is_a_sentence(answer.reason)
         return answer
     for need in answer.needs:
         ensure(need, dataset, store, data_hash=data_hash)
     task = Task(
         spec=spec,
         train=dataset.train,
-        budget=granted,
+        budget=_granted(budget, spec),
         seed=seed,
         key=f"contract {request.label} {budget} seed {seed}",
         open_space=lambda which: fit_space(which, dataset.train),
@@ -198,6 +219,10 @@ def trial_of(request: Request, budget: str, dataset: Dataset, scratch: Path, see
         find=opener((*answer.needs, *looked_into), store, data_hash),
     )
     return Trial(request, budget, answer.method, task, dataset, data_hash, scratch)
+
+
+def _granted(budget: str, spec: Spec) -> Budget:
+    return BudgetRequest.parse(budget).resolve(spec.classes, spec.height, spec.width)
 
 
 def check_is_a_sentence(reason: str) -> None:

@@ -142,6 +142,15 @@ class Images(Parameterization):
             raise ValueError(f"labels by order need {len(self) // self.spec.classes} images of every class")
 
     @torch.no_grad()
+    def project(self) -> None:
+        """Keep learned targets non-negative, and let rows of centred ones lose their means."""
+        if self.label_form == "centred":
+            labels = self.get_parameter("labels")
+            labels.sub_(labels.mean(1, keepdim=True))
+        else:
+            super().project()
+
+    @torch.no_grad()
     def write_labels(self, labels: Tensor) -> None:
         """Store a (n, C) row of labels for every image.
 

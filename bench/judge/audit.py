@@ -24,6 +24,7 @@ from ..train_recipe import TrainRecipe
 from .decoding import decode_closed, rebuilt
 from .geometry import surplus_numbers
 from .hiding import check_nothing_hidden, check_program
+from .places import check_places
 from .probes import probe
 
 _MAX_RECIPE_SCALARS = 8
@@ -114,7 +115,8 @@ def _declared(distilled: DistilledSet) -> dict[str, Tensor]:
 
 
 def _check_values(tensors: Mapping[str, Tensor], distilled: DistilledSet) -> None:
-    roles = type(distilled.parameterization).roles
+    roles, spec = type(distilled.parameterization).roles, distilled.spec
+    check_places({key: tensor for key, tensor in tensors.items() if tensor.dtype == torch.int16 and roles[key] == "other"}, spec)
     for key, tensor in tensors.items():
         if tensor.is_complex() or tensor.is_quantized or tensor.layout != torch.strided:
             raise RejectedSet(f"tensor '{key}' is {tensor.dtype} {tensor.layout}; store plain dense real numbers")
@@ -122,10 +124,10 @@ def _check_values(tensors: Mapping[str, Tensor], distilled: DistilledSet) -> Non
             if not torch.isfinite(tensor).all():
                 raise RejectedSet(f"tensor '{key}' holds numbers that are not finite")
         elif roles[key] == "label":
-            if tensor.numel() and not (tensor.min() >= 0 and tensor.max() < distilled.spec.classes):
-                raise RejectedSet(f"tensor '{key}' holds class numbers outside 0 to {distilled.spec.classes - 1}")
-        elif tensor.dtype not in (torch.uint8, torch.bool):
-            raise RejectedSet(f"tensor '{key}' is {tensor.dtype}; whole numbers that are not labels are stored as uint8")
+            if tensor.numel() and not (tensor.min() >= 0 and tensor.max() < spec.classes):
+                raise RejectedSet(f"tensor '{key}' holds class numbers outside 0 to {spec.classes - 1}")
+        elif tensor.dtype not in (torch.uint8, torch.bool) and (tensor.dtype, roles[key]) != (torch.int16, "other"):
+            raise RejectedSet(f"tensor '{key}' is {tensor.dtype}; whole numbers that are neither labels nor places are stored as uint8")
 
 
 def _count(tensors: Mapping[str, Tensor], distilled: DistilledSet, budget: Budget) -> dict[str, Any]:

@@ -196,7 +196,7 @@ def _label_panels(labels: Tensor, spec: Spec, what: str) -> list[_Panel]:
 def _grid_panels(distilled: DistilledSet, space: Space) -> list[_Panel]:
     images, labels = _viewable(distilled, space)
     classes = labels.argmax(1)
-    order = classes.argsort(stable=True)[:_MOST_IMAGES]
+    order, more = _shown_of(classes)
     shown = images.clamp(0.0, 1.0) if distilled.coordinates == "rgb" else colours(images)
     columns = _columns(len(order), distilled.spec.classes, images.shape[3] / images.shape[2])
     named = len(order) <= _NAMED_IMAGES
@@ -211,12 +211,27 @@ def _grid_panels(distilled: DistilledSet, space: Space) -> list[_Panel]:
             y = (place // columns) * (images.shape[2] + gap[0]) + gap[0] - 0.6
             axes.text(x, y, _name(distilled.spec, label), ha="center", va="bottom", fontsize=6)
 
-    more = f", the first {len(order)} of {len(images)} by class" if len(order) < len(images) else ""
     size = (page.shape[2] * inches, page.shape[1] * inches)
     return [
         _Panel(f"{len(images)} images{more}", size, draw),
-        *_label_panels(labels[classes.argsort(stable=True)], distilled.spec, "image"),
+        *_label_panels(labels[order], distilled.spec, "image"),
     ]
+
+
+def _shown_of(classes: Tensor) -> tuple[Tensor, str]:
+    """Return which images of these classes (n,) are shown, class after class, and words if these are not all of them.
+
+    Of many images every class has its first ones, as many as fit.
+    """
+    order = classes.argsort(stable=True)
+    if len(order) <= _MOST_IMAGES:
+        return order, ""
+    counts = classes.bincount()
+    present = int((counts > 0).sum())
+    most = max(1, _MOST_IMAGES // present)
+    place = torch.arange(len(order)) - (counts.cumsum(0) - counts)[classes[order]]
+    shown = order[place < most][:_MOST_IMAGES]
+    return shown, f", the first {most} of every class" if present <= _MOST_IMAGES else f", one of each of the first {_MOST_IMAGES} classes"
 
 
 def tiled(images: Tensor, columns: int, gap: tuple[int, int]) -> Tensor:

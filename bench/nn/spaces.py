@@ -234,13 +234,18 @@ def fit_space(name: str, train: Split) -> Space:
     return _known(name).fit(train)
 
 
+def space_need(name: str) -> Need:
+    """Return the prerequisite that a large fitted space is."""
+    return Need(FittedSpace.name, {"space": name})
+
+
 def needs_of_space(name: str, spec: Spec) -> tuple[Need, ...]:
     """Return what a plan announces for a pixel space: nothing where fitting it is faster than reading a file.
 
     Raises:
         BenchError: no space has that name.
     """
-    return (_need(name),) if _is_shared(name, spec.shape) else ()
+    return (space_need(name),) if _is_shared(name, spec.shape) else ()
 
 
 def open_space(name: str, train: Split, find: Callable[[Need], Path]) -> Space:
@@ -256,7 +261,7 @@ def open_space(name: str, train: Split, find: Callable[[Need], Path]) -> Space:
     """
     if _is_shared(name, train.images.shape[1:]):
         with suppress(LookupError):
-            return _read_space(name, find(_need(name)))
+            return _read_space(name, find(space_need(name)))
     return fit_space(name, train)
 
 
@@ -274,7 +279,7 @@ def shared_space(name: str, dataset: Dataset, folder: Path | None) -> Space:
     if folder is None or not _is_shared(name, dataset.spec.shape):
         return fit_space(name, dataset.train)
     store = PrerequisiteStore(folder)
-    space = _read_space(name, ensure(_need(name), dataset, store).path)
+    space = _read_space(name, ensure(space_need(name), dataset, store).path)
     for damage in store.warnings:
         warnings.warn(damage, RuntimeWarning, stacklevel=2)
     return space
@@ -292,6 +297,10 @@ class FittedSpace(Prerequisite):
     name: ClassVar[str] = "space"
 
     space: Annotated[str, named_in("pixel space", SPACES)]
+
+    def disk_bytes(self, spec: Spec) -> int | None:
+        """Return the size of the two matrices of a whitening, there and back."""
+        return None if _known(self.space) is Standard else 2 * 4 * math.prod(spec.shape) ** 2
 
     def build(self, workshop: Workshop) -> None:
         """Write ``space.safetensors``."""
@@ -312,10 +321,6 @@ def _known(name: str) -> type[Space]:
 def _is_shared(name: str, shape: Sequence[int]) -> bool:
     """Tell whether reading a fitted space is faster than fitting it."""
     return _known(name) is not Standard and math.prod(shape) >= _LARGE
-
-
-def _need(name: str) -> Need:
-    return Need(FittedSpace.name, {"space": name})
 
 
 def _read_space(name: str, folder: Path) -> Space:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import AfterValidator
 from torch import nn
 
 from ..data import Spec
 from ..fields import named_in
+from ..search import Between, OneOf, Search
 from ..train_recipe import BatchSize, Loss, Optimizer, Rate, Schedule, Steps, TrainRecipe
 from .augment import parse_strategy
 from .networks import build_network, check_network_name, default_network
@@ -77,6 +79,8 @@ class Student:
         >>> student.batch(26), student.batch(260), student.recipe(260).lr
         (26, 50, 0.01)
     """
+
+    search: ClassVar[Mapping[str, Search | None]] = {"student_lr": Between(5e-4, 5e-2), "student_steps": OneOf(50, 100, 200, 400)}
 
     space: Annotated[str, named_in("pixel space", SPACES, ("auto",))] = "auto"
     network: Network = ""

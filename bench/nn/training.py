@@ -169,6 +169,7 @@ def train_students(
     *,
     sampling: Sampling = "subset",
     on_steps: Callable[[int], None] | None = None,
+    start: Sequence[Parameters] | None = None,
 ) -> dict[int, list[Parameters]]:
     """Train fresh students on ``data`` and return their parameters at the given numbers of steps.
 
@@ -187,6 +188,7 @@ def train_students(
             ``recipe.batch_size`` images and a smaller set repeats some within a batch; ``epochs`` walks through one
             permutation after another, too, but no batch reaches into the next, so that the last of an epoch may be smaller.
         on_steps: called after every step with the number of student-steps it took.
+        start: parameters of every student to go on from, in the place of fresh ones; optimizers begin anew.
 
     Returns:
         step -> parameters of every student, in order.
@@ -205,13 +207,14 @@ def train_students(
     """
     source = _Held(data) if isinstance(data, Batch) else data
     net = compiled_net(network, source.shape, source.device) if recipe.loss == "cross_entropy" else None
+    first = list(start) if start is not None else [initial_parameters(network, s.generator("init"), source.device) for s in students]
     if net is not None:
-        fresh = [initial_parameters(network, s.generator("init")) for s in students]
-        compiled = [CompiledStudent(net, network, parameters, recipe) for parameters in fresh]
+        compiled = [CompiledStudent(net, network, parameters, recipe) for parameters in first]
         return _train_compiled(compiled, _Sampler(source, recipe, students, sampling), recipe, checkpoints, on_steps)
     together = ensemble_mode(network) == "grouped"
-    groups = [list(students)] if together else [[student] for student in students]
-    runs = [_train(network, _Sampler(source, recipe, group, sampling), recipe, group, checkpoints, on_steps) for group in groups]
+    groups = [slice(None)] if together else [slice(k, k + 1) for k in range(len(students))]
+    samplers = [_Sampler(source, recipe, students[group], sampling) for group in groups]
+    runs = [_train(network, sampler, recipe, first[group], checkpoints, on_steps) for sampler, group in zip(samplers, groups, strict=True)]
     return {step: [parameters for run in runs for parameters in run[step]] for step in checkpoints}
 
 
@@ -219,12 +222,11 @@ def _train(
     network: nn.Module,
     sampler: _Sampler,
     recipe: TrainRecipe,
-    students: Sequence[StudentStreams],
+    students: Sequence[Parameters],
     checkpoints: Sequence[int],
     on_steps: Callable[[int], None] | None,
 ) -> dict[int, list[Parameters]]:
-    parameters = stack([initial_parameters(network, s.generator("init"), sampler.source.device) for s in students])
-    parameters = {key: value.requires_grad_() for key, value in parameters.items()}
+    parameters = {key: value.requires_grad_() for key, value in stack(list(students)).items()}
     optimizer, loss = _optimizer(recipe, list(parameters.values())), _LOSSES[recipe.loss]
     kept: dict[int, list[Parameters]] = {}
     for step in range(max(checkpoints)):

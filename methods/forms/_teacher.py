@@ -24,7 +24,8 @@ class TaughtForm(Form, ABC):
 
     The teacher is the network through whose features the coresets look, the same one for the same distillation seed. It labels
     what the filled form decodes to (smaller images as they are after upsampling, a poster patch by patch) as plain pixels in
-    its own space, whatever space the stored numbers are in. Its probabilities are stored, and no objective moves them.
+    its own space, whatever space the stored numbers are in. Its probabilities are stored, and no objective moves them. An objective
+    that teaches (``Objective.teaches``) labels the images in its place.
 
     Attributes:
         labels: ``teacher``, or what else a form has.
@@ -43,19 +44,16 @@ class TaughtForm(Form, ABC):
             return Refusal(f"labels={TEACHER} labels real images, and init={self.init} starts from none; choose init=real or other labels")
         return None
 
-    def selection_needs(self, seed: int) -> tuple[Need, ...]:
-        """Return the prerequisites of the selection, and the teacher."""
-        needs, teacher = super().selection_needs(seed), self._teacher(seed)
-        return needs if not self.taught or teacher in needs else (*needs, teacher)
+    def teacher_needs(self, seed: int) -> tuple[Need, ...]:
+        """Return the teacher."""
+        return (self._teacher(seed),) if self.taught else ()
 
-    def build(self, task: Task, plan: FormPlan, space: Space | None) -> Parameterization:
-        """Make the parameterization, write its initial values, and have them labelled."""
-        stored = super().build(task, plan, space)
+    def label(self, stored: Parameterization, task: Task, plan: FormPlan, space: Space | None) -> None:
+        """Have the initial values labelled."""
         if self.taught:
             # A whitening cannot be undone: it loses the contrast. So the same images are laid out once more as plain pixels.
-            plain = stored if space is None else super().build(task, plan, None)
+            plain = stored if space is None else self.build(task, plan, None)
             stored.write_labels(self._labels_of(plain, task))
-        return stored
 
     def _teacher(self, seed: int) -> Need:
         return features_need(feature_seed(seed, self.feature_seeds))

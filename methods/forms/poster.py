@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import AfterValidator, Field
 
-from bench import FORMS, BenchError, FormPlan, Need, Parameterization, PlanContext, Refusal, Spec
+from bench import FORMS, BenchError, Between, FormPlan, Need, OneOf, Parameterization, PlanContext, Refusal, Spec
 from bench.decoders.poster import Crops, PatchLabels, Poster
 from bench.decoders.poster_layout import PosterLayout
 from bench.errors import shorten
+from bench.search import Search
 from bench.seeding import stream
 from bench.selection import feature_seed
 
@@ -78,6 +80,8 @@ class PatchedPoster(TaughtForm):
         label_cells: cells per class and side of learned labels.
         poster: size fixed by a recipe, width x height, e.g. ``153x60``; ``auto`` follows the size rule.
     """
+
+    search: ClassVar[Mapping[str, Search | None]] = {"overlap": OneOf(0.5, 0.67, 0.8)}
 
     patches: Size = "auto"
     overlap: Annotated[str | float, AfterValidator(_readable_overlap)] = "0.747x0.825"
@@ -179,6 +183,11 @@ class OrderedPoster(PatchedPoster):
     """
 
     name: ClassVar[str] = "poster"
+    search: ClassVar[Mapping[str, Search | None]] = {
+        **PatchedPoster.search,
+        "labels": OneOf("fixed", "proportional", "learned"),
+        "label_lr": Between(1e-3, 1e-1),
+    }
 
     order: Annotated[str, AfterValidator(_readable_order)] = "auto"
     clip_model: str = CLIP_MODEL

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from bench import FORMS, FormPlan, PlanContext, Refusal
+from bench import FORMS, FormPlan, OneOf, PlanContext, Refusal
 from bench.decoders.images import lowres_size
+from bench.search import Search
 
 from .whole_images import SeparateImages
 
@@ -24,6 +26,7 @@ class Tiles(SeparateImages):
     """
 
     name: ClassVar[str] = "tiles"
+    search: ClassVar[Mapping[str, Search | None]] = {"tiles": OneOf(2, 4, 9)}
 
     tiles: Annotated[int, Field(ge=1, le=1_000_000)] = 4
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -14,8 +15,8 @@ from bench.seeding import stream
 
 from ._teacher import TEACHER, TaughtForm
 
-Labels = Literal["fixed", "learned", "teacher"]
-_STORED: dict[str, LabelForm] = {"learned": "soft", TEACHER: "probabilities"}
+Labels = Literal["fixed", "learned", "centred", "teacher"]
+_STORED: dict[str, LabelForm] = {"learned": "soft", "centred": "centred", TEACHER: "probabilities"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +24,9 @@ class SeparateImages(TaughtForm):
     """What these forms share: images of one size.
 
     Attributes:
-        labels: ``fixed`` one-hot, ``learned`` (one-hot at first, kept non-negative, used unnormalised), or ``teacher``: what
-            the feature network makes of the stored images, a row of probabilities each, which stay as they are.
+        labels: ``fixed`` one-hot, ``learned`` (one-hot at first, kept non-negative, used unnormalised), ``centred`` (learned
+            targets of the squared error, rows that sum to zero), or ``teacher``: what the feature network makes of the stored
+            images, a row of probabilities each, which stay as they are.
     """
 
     labels: Labels = "fixed"
@@ -32,6 +34,13 @@ class SeparateImages(TaughtForm):
     def empty(self, spec: Spec, plan: FormPlan) -> Parameterization:
         """Make the images, all zero."""
         return Images(spec, plan.images, self.size(spec, plan), plan.geometry["labels"])
+
+    def fill(self, stored: Parameterization, images: Tensor, labels: Tensor) -> None:
+        """Write initial images; centred labels are one-hot ones without their mean at first, divided by √(C/10) as FRePo's."""
+        super().fill(stored, images, labels)
+        if self.labels == "centred":
+            rows = stored.decode(None).labels
+            stored.write_labels(rows / math.sqrt(rows.shape[1] / 10))
 
     def size(self, spec: Spec, plan: FormPlan) -> tuple[int, int]:
         """Return the size the images are stored at."""
@@ -111,7 +120,7 @@ class Subset(SeparateImages):
         if not budget.images:
             need = spec.height * spec.width
             return Refusal(f"form=subset needs {need} px on {spec.name} for one image, the budget gives {budget.pixels}")
-        form = replace(self, labels="learned") if context.optimised and not self.taught else self
+        form = replace(self, labels="learned") if context.optimised and self.labels == "fixed" else self
         geometry = {
             "size": [spec.height, spec.width],
             "labels": form.label_form("ids"),

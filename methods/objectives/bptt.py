@@ -16,13 +16,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from bench import OBJECTIVES, Batch, Objective, OuterGradient, Parameterization, Run, Spec, Streams, Student, Task
-from bench.nn.augment import Augmentation, draw, join
+from bench import OBJECTIVES, Batch, Objective, OneOf, OuterGradient, Parameterization, Run, Spec, Streams, Student, Task
+from bench.nn.adam import Epsilon
+from bench.nn.augment import draw
 from bench.nn.networks import flops_per_image, initial_parameters
 from bench.nn.precision import Precision, rounding
 from bench.nn.real import RealImages
+from bench.search import Search
 
-from .._unroll import Engine, EngineName, InnerAdam, RealBatchLoss, choose_engine, engine_facts
+from .._unroll import Engine, EngineName, InnerAdam, InnerSGD, RealBatchLoss, choose_engine, engine_facts
+from ._inner_batches import augmented, carried_back, decoded
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Curriculum = Literal["random", "fixed", "forward", "length"]
@@ -35,8 +38,8 @@ _TOGETHER = 1 << 20  # numbers of inner images that are decoded and augmented in
 class TruncatedBPTT(Objective):
     """Real-batch loss through a window of training; names and defaults are those of PoDD's CIFAR-10 commands.
 
-    The student's ``student_lr`` is Adam's rate inside the loop and ``student_batch`` the size of an inner step, so that
-    a judged student is trained exactly as in the loop.
+    The student's optimizer, with its rate, momentum and weight decay, is the one that is unrolled, and ``student_batch`` the
+    size of an inner step, so that a judged student is trained exactly as in the loop.
 
     Attributes:
         window: inner steps that are differentiated.
@@ -45,7 +48,7 @@ class TruncatedBPTT(Objective):
         curriculum: ``random`` (RaT: start uniform in [minwindow, totwindow - window], drawn every outer step),
             ``fixed`` (always totwindow - window), ``forward`` (the start moves evenly from minwindow to the end while
             distilling), ``length`` (start 0, window length uniform in [window, totwindow]).
-        epsilon: Adam's convention inside, see ``InnerAdam``.
+        epsilon: Adam's convention inside, see ``InnerAdam``; ``sgd`` has none.
         real_batch: real images per outer step.
         networks_per_step: student networks per outer step, each freshly initialised, whose gradients are averaged.
         engine: how the unroll is differentiated; ``auto`` follows the fixed rule of ``choose_engine``. All engines are
@@ -58,12 +61,13 @@ class TruncatedBPTT(Objective):
     reference: ClassVar[str] = "Feng, Vedantam, Kempe: Embarrassingly Simple Dataset Distillation, ICLR 2024, arXiv 2311.07025"
     outer_defaults: ClassVar[Mapping[str, Any]] = {"outer_iterations": 100_000, "clip": "corrected"}
     unkeyed: ClassVar[frozenset[str]] = frozenset({"engine", "precision"})
+    search: ClassVar[Mapping[str, Search | None]] = {"window": OneOf(5, 10, 15), "totwindow": OneOf(15, 30, 45)}
 
     window: Count = 60
     totwindow: Count = 200
     minwindow: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     curriculum: Curriculum = "random"
-    epsilon: Literal["torch", "higher"] = "torch"
+    epsilon: Epsilon = "torch"
     real_batch: Count = 5000
     networks_per_step: Annotated[int, Field(ge=1, le=1000)] = 1
     engine: EngineName = "auto"
@@ -74,12 +78,14 @@ class TruncatedBPTT(Objective):
         return TruncatedBPTTRun(self, task, student, steps)
 
     def refuses(self, spec: Spec, student: Student) -> str | None:
-        """Refuse windows that contradict each other, and a student that is not trained by Adam."""
+        """Refuse windows that contradict each other, and a student whose training cannot be unrolled as it is."""
         del spec
         if self.window + self.minwindow > self.totwindow:
             return f"window {self.window} and minwindow {self.minwindow} do not fit into totwindow {self.totwindow}"
-        if student.student_optimizer != "adam" or student.student_schedule != "constant":
-            return "objective=bptt unrolls Adam at a constant rate; leave student_optimizer and student_schedule as they are"
+        if student.student_schedule != "constant":
+            return f"objective=bptt unrolls a constant rate, asked for {student.student_schedule}; leave student_schedule as it is"
+        if student.student_optimizer == "adam" and student.student_weight_decay:
+            return "objective=bptt unrolls Adam without weight decay; set student_weight_decay=0, or use student_optimizer=sgd"
         return None
 
     def flops(self, spec: Spec, student: Student, images: int) -> float:
@@ -90,6 +96,13 @@ class TruncatedBPTT(Objective):
         return self.networks_per_step * forward_pass * (inner + 2.9 * self.real_batch)
 
 
+def inner_optimizer(student: Student, epsilon: Epsilon) -> InnerAdam | InnerSGD:
+    """Return the student's optimizer as one whose steps can be differentiated."""
+    if student.student_optimizer == "sgd":
+        return InnerSGD(student.student_lr, student.student_momentum, student.student_weight_decay)
+    return InnerAdam(student.student_lr, epsilon)
+
+
 class TruncatedBPTTRun(Run):
     """Truncated BPTT at work on one cell."""
 
@@ -98,7 +111,7 @@ class TruncatedBPTTRun(Run):
         self.objective, self.task, self.student, self.steps = objective, task, student, steps
         self.real = RealImages.of(task.spec, task.train, task.space(student.space), task.device)
         self.network = student.build(task.spec)
-        self.inner = InnerAdam(student.student_lr, objective.epsilon)
+        self.inner = inner_optimizer(student, objective.epsilon)
         self.engine: Engine | None = None
         names = ("start", "network", "inner batch", "inner augmentation", "real batch", "real augmentation")
         self.streams = Streams(task, *names)
@@ -115,7 +128,7 @@ class TruncatedBPTTRun(Run):
                 state = engine.advance(state, batch, self.inner)
             batches, outer = list(self._inner_batches(stored, window, attached=True)), self._outer_loss()
             found = engine.window_gradient(state, batches, self.inner, outer)
-            return OuterGradient(found.loss, _carried_back(stored, batches, found.images, found.labels))
+            return OuterGradient(found.loss, carried_back(stored, batches, found.images, found.labels))
 
     def _engine(self, images: int) -> Engine:
         """Choose the engine at the first step, when the number of images is known."""
@@ -157,29 +170,19 @@ class TruncatedBPTTRun(Run):
 
     def _augmented(self, stored: Parameterization, steps: int, count: int) -> tuple[Tensor, Tensor]:
         """Return images (steps, count, c, h, w) and labels (steps, count, k) of so many inner steps."""
-        shape, stream = self.task.spec.shape, self.streams["inner augmentation"]
-        images, labels = self._decoded(stored, steps, count)
-        augmented = join([draw(self.student.augmentation, count, shape, stream) for _ in range(steps)], count, shape)
-        if augmented != Augmentation():
-            images = augmented(images.flatten(0, 1)).unflatten(0, (steps, count))
-        return images, labels
-
-    def _decoded(self, stored: Parameterization, steps: int, count: int) -> tuple[Tensor, Tensor]:
-        """Return images (steps, count, c, h, w) and labels (steps, count, k) before augmentation."""
-        if count == len(stored):
-            # Every step sees the whole set: it is decoded once, and steps are views of it.
-            batch = stored.decode(None)
-            return batch.images.expand(steps, *batch.images.shape), batch.labels.expand(steps, *batch.labels.shape)
-        # One draw per step and not one for all: the stream must not depend on how many steps are decoded at once.
-        index = torch.cat([torch.randperm(len(stored), generator=self.streams["inner batch"])[:count] for _ in range(steps)])
-        batch = stored.decode(index.to(self.task.device))
-        return batch.images.unflatten(0, (steps, count)), batch.labels.unflatten(0, (steps, count))
+        index = None
+        if count != len(stored):
+            # One draw per step and not one for all: the stream must not depend on how many steps are decoded at once.
+            drawn = [torch.randperm(len(stored), generator=self.streams["inner batch"])[:count] for _ in range(steps)]
+            index = torch.stack(drawn).to(self.task.device)
+        images, labels = decoded(stored, index, steps)
+        return augmented(images, self.student.augmentation, self.streams["inner augmentation"]), labels
 
     def _outer_loss(self) -> RealBatchLoss:
         """Draw a real batch and augment it."""
         batch = self.real.draw(self.objective.real_batch, self.streams["real batch"])
-        augmented = draw(self.student.augmentation, len(batch.images), self.task.spec.shape, self.streams["real augmentation"])
-        return RealBatchLoss(augmented(batch.images), batch.labels)
+        drawn = draw(self.student.augmentation, len(batch.images), self.task.spec.shape, self.streams["real augmentation"])
+        return RealBatchLoss(drawn(batch.images), batch.labels)
 
     def state(self) -> dict[str, Tensor]:
         """Return the precision of the steps so far."""
@@ -197,11 +200,3 @@ class TruncatedBPTTRun(Run):
         objective = self.objective
         chosen = engine_facts(self.engine, objective.engine, self.task.device, objective.precision) if self.engine else {}
         return {"precision": objective.precision, **chosen}
-
-
-def _carried_back(stored: Parameterization, batches: list[Batch], images: list[Tensor], labels: list[Tensor | None]) -> dict[str, Tensor]:
-    """Carry the gradients of the batches back into the stored tensors."""
-    roots = [batch.images for batch in batches] + [b.labels for b, g in zip(batches, labels, strict=True) if g is not None]
-    trained = stored.trained()
-    flowing = torch.autograd.grad(roots, list(trained.values()), images + [g for g in labels if g is not None], allow_unused=True)
-    return {name: g for name, g in zip(trained, flowing, strict=True) if g is not None}

@@ -20,10 +20,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from bench import OBJECTIVES, Batch, Parameterization, Run, Spec, Student, Task
+from bench import OBJECTIVES, Batch, Between, Parameterization, Run, Spec, Student, Task
 from bench.nn.augment import draw
 from bench.nn.networks import flops_per_image, initial_parameters
 from bench.nn.student import Strategy, settle_strategy
+from bench.search import Search
 from bench.train_recipe import Rate
 
 from .._unroll import EngineName, InnerSGD, SGDState, SweepEngine, choose_sweep, engine_facts
@@ -65,6 +66,7 @@ class GradientMatching(ByClass):
         "outer_momentum": 0.5,
     }
     unkeyed: ClassVar[frozenset[str]] = frozenset({"engine"})
+    search: ClassVar[Mapping[str, Search | None]] = {"outer_lr": Between(1e-2, 1.0)}
 
     distance: DistanceName = "cosine"
     layers: Layers = "weights"

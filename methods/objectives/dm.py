@@ -16,11 +16,12 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from bench import OBJECTIVES, Batch, BenchError, Parameterization, Run, Spec, Student, Task
+from bench import OBJECTIVES, Batch, BenchError, Between, Parameterization, Run, Spec, Student, Task
 from bench.nn.convnet.native import NativeConvNet
 from bench.nn.convnet.training import compiled_net, packed
 from bench.nn.networks import Parameters, features, flops_per_image, initial_parameters
 from bench.nn.student import Strategy
+from bench.search import Search
 
 from ._by_class import ByClass, ByClassRun, ClassPart, Match
 
@@ -45,6 +46,7 @@ class DistributionMatching(ByClass):
         "outer_momentum": 0.5,
     }
     unkeyed: ClassVar[frozenset[str]] = frozenset({"engine"})
+    search: ClassVar[Mapping[str, Search | None]] = {"outer_lr": Between(0.1, 30.0)}
 
     siamese: Strategy = "all"
     engine: Literal["auto", "cpp", "generic"] = "auto"

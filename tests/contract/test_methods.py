@@ -43,9 +43,15 @@ registry.discover()
 
 #: Every method as it stands, its reference forms, every stored form with every objective, and choices that store or decode otherwise.
 REQUESTS = [request_for(name, form) for name in METHODS for form in ({}, *METHODS[name].reference_forms)]
-REQUESTS += [request_for("rat_bptt", {"form": form, "objective": objective}) for form in STORED_FORMS for objective in OBJECTIVES]
-REQUESTS += [request_for("random", {"form": form, "labels": "teacher"}) for form in ("full", "lowres", "tiles", "mosaic")]
+REQUESTS += [request_for("mtt", {"labels": "teacher", "experts": 2})]
+REQUESTS += [
+    request_for("rat_bptt", {"form": form, "objective": objective, **({"experts": 2} if objective == "mtt" else {})})
+    for form in STORED_FORMS
+    for objective in OBJECTIVES
+]
+REQUESTS += [request_for("random", {"form": form, "labels": "teacher"}) for form in ("full", "lowres", "tiles", "mosaic", "bases", "dct")]
 REQUESTS += [request_for("rat_bptt", {"labels": "teacher", "init": "real"}), request_for("podd", {"crops": "toroidal"})]
+REQUESTS += [request_for("rat_bptt", {"form": form, "init": "real", "labels": "learned"}) for form in ("bases", "dct")]
 REQUESTS += [request_for("herding", {"form": "mosaic", "labels": "teacher", "crops": "toroidal"})]
 #: The same where something has to be given to a method before it can do anything: a set that was imported.
 TRIED = [request_for(asked.name, {"set": "given"}) if asked.name == "imported" else asked for asked in REQUESTS]

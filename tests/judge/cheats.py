@@ -160,6 +160,43 @@ CHEATS: dict[str, tuple[str, str]] = {
         ),
         "stored as uint8",
     ),
+    "pixels of two bytes": (
+        _swapped(
+            "self.images = nn.Parameter(torch.zeros(count, *spec.shape))",
+            "self.register_buffer('images', torch.zeros(count, *spec.shape, dtype=torch.int16))",
+            DECODE="images = images.float()",
+        ),
+        "stored as uint8",
+    ),
+    "two pixels beside the places": (
+        _with(
+            INIT="self.register_buffer('more', torch.tensor([[0, 9, 5]], dtype=torch.int16))",
+            DECODE="images = images + self.more.float().sum()",
+        ).replace('"labels": "label"}', '"labels": "label", "more": "other"}'),
+        "ascending numbers from 0 to 63",
+    ),
+    "two pixels in a place": (
+        _with(
+            INIT="self.register_buffer('more', torch.tensor([[0, 64]], dtype=torch.int16))",
+            DECODE="images = images + self.more.float().sum()",
+        ).replace('"labels": "label"}', '"labels": "label", "more": "other"}'),
+        "ascending numbers from 0 to 63",
+    ),
+    "a place for every image": (
+        _with(
+            INIT="self.register_buffer('more', torch.zeros(count, 1, dtype=torch.int16))",
+            DECODE="images = images + self.more.float().sum()",
+        ).replace('"labels": "label"}', '"labels": "label", "more": "other"}'),
+        "at most a row for each of 2 classes",
+    ),
+    "several choices of places": (
+        _with(
+            INIT="self.register_buffer('more', torch.zeros(1, 1, dtype=torch.int16))\n"
+            "self.register_buffer('most', torch.zeros(1, 1, dtype=torch.int16))",
+            DECODE="images = images + (self.more + self.most).float().sum()",
+        ).replace('"labels": "label"}', '"labels": "label", "more": "other", "most": "other"}'),
+        "only one may choose places",
+    ),
     "two pixels in a byte": (
         _swapped(
             "self.images = nn.Parameter(torch.zeros(count, *spec.shape))",

@@ -15,6 +15,7 @@ from bench import Dataset, DistilledSet, Parameterization, TrainRecipe
 from bench.judge import write_pictures
 from bench.judge.pictures import _columns as columns_of
 from bench.judge.pictures import _label_panels as label_panels
+from bench.judge.pictures import _shown_of as shown_of
 from bench.judge.pictures import colours, on_canvas, tiled
 from bench.nn.spaces import fit_space
 from bench.parameterization import Canvas
@@ -97,6 +98,20 @@ def test_many_images_make_one_page(make_set: Callable[..., DistilledSet], bars: 
     distilled = make_set(20)
     path, _ = write_pictures(distilled, fit_space("standard", bars.train), tmp_path, "many")
     assert max(imread(path).shape[:2]) < 1500
+
+
+@pytest.mark.parametrize(
+    ("classes", "shown", "words"),
+    [
+        (torch.tensor([1, 0, 1, 0]), [1, 3, 0, 2], ""),
+        (torch.arange(1150) % 10, [c + 10 * k for c in range(10) for k in range(20)], ", the first 20 of every class"),
+        (torch.arange(800) // 2, list(range(0, 400, 2)), ", one of each of the first 200 classes"),
+        (torch.cat([torch.zeros(500), torch.ones(3)]).long(), [*range(100), 500, 501, 502], ", the first 100 of every class"),
+    ],
+)
+def test_of_many_images_every_class_is_shown(classes: torch.Tensor, shown: list[int], words: str) -> None:
+    found, said = shown_of(classes)
+    assert (found.tolist(), said) == (shown, words)
 
 
 def test_its_title_is_on_top(make_set: Callable[..., DistilledSet], bars: Dataset, tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ import pytest
 import torch
 from products import plan, planned, task_for
 
-from bench import Refusal, Resolution
+from bench import Batch, Refusal, Resolution
 from bench.decoders.images import Images
 from bench.decoders.poster import Poster
 from bench.methods.objectives import bptt
 from bench.methods.objectives.bptt import TruncatedBPTTRun
-from bench.nn.networks import build_network, flops_per_image
+from bench.nn.convnet import library
+from bench.nn.networks import build_network, flops_per_image, forward, initial_parameters
 from bench.nn.spaces import fit_space
 from bench.nn.training import StudentStreams, predict, train_students
 
@@ -41,13 +42,58 @@ def test_the_forward_curriculum_moves_from_the_first_to_the_last_start(digits):
     ("fields", "sentence"),
     [
         ({"window": 20, "totwindow": 10}, "do not fit into totwindow 10"),
-        ({"student_optimizer": "sgd"}, "unrolls Adam"),
+        ({"student_schedule": "cosine"}, "unrolls a constant rate, asked for cosine"),
+        ({"student_weight_decay": 1e-3}, "unrolls Adam without weight decay"),
     ],
 )
 def test_hyper_parameters_that_cannot_work_are_refused(digits, name, fields, sentence):
     answer = plan(name, digits.spec, "1", fields)
     assert isinstance(answer, Refusal)
     assert sentence in answer.reason
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"student_lr": 0.02},
+        {"student_optimizer": "sgd", "student_lr": 0.02, "student_momentum": 0.9},
+        {"student_optimizer": "sgd", "student_lr": 0.02, "student_momentum": 0.0, "student_weight_decay": 0.1},
+    ],
+    ids=["adam", "sgd with momentum", "sgd with decay"],
+)
+def test_what_is_unrolled_is_how_a_judged_student_is_trained(digits, fields):
+    """From the same start, after five steps on all images, the loop's student and the trainer's say the same of real images.
+
+    They are compared by what they say: the bias before a norm has no gradient but rounding noise, which Adam blows up.
+    """
+    run = run_of(digits, {"augmentation": "none", "engine": "generic", "student_steps": 5, **fields})
+    stored = Images(digits.spec, 10)
+    stored.write(torch.randn(10, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(10))
+    batch = Batch(*(part.detach() for part in (stored.decode().images, stored.decode().labels)))
+    streams = StudentStreams(("unrolled as trained",))
+    (trained,) = train_students(run.network, batch, run.student.recipe(10), [streams], [5])[5]
+    engine = run._engine(10)
+    state = engine.start([initial_parameters(run.network, streams.generator("init"))], run.inner)
+    for inner in run._inner_batches(stored, 5, attached=False):
+        state = engine.advance(state, inner, run.inner)
+    real = run.real.take(torch.arange(50)).images
+    mine, other = (forward(run.network, parameters, real) for parameters in (engine.layout.unflatten(state.theta[0]), trained))
+    assert torch.allclose(mine, other, atol=1e-4)
+    untrained = forward(run.network, initial_parameters(run.network, streams.generator("init")), real)
+    assert float((mine - untrained).abs().max()) > 0.05
+
+
+@pytest.mark.parametrize("engine", ["generic", "eager", "cpp"])
+def test_every_engine_gives_the_gradient_of_a_student_that_is_trained_by_sgd(digits, engine):
+    if engine == "cpp" and library.load()[0] is None:
+        pytest.skip(library.load()[1])
+    sgd = {"student_optimizer": "sgd", "student_lr": 0.02, "student_momentum": 0.9, "student_weight_decay": 1e-3}
+    stored = Images(digits.spec, 10)
+    stored.write(torch.randn(10, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(10))
+    plain, found = (run_of(digits, {**sgd, "engine": name}).gradient(stored, 0.0) for name in ("plain", engine))
+    assert found.loss == pytest.approx(plain.loss, rel=1e-5)
+    assert torch.allclose(found.gradients["images"], plain.gradients["images"], rtol=1e-3, atol=1e-6)
+    assert float(plain.gradients["images"].abs().max()) > 1e-4
 
 
 @pytest.mark.parametrize("batch", [0, 4])

@@ -8,7 +8,7 @@ from products import distilled, planned, task_for
 from safetensors.torch import load_file
 from torch import nn
 
-from bench import OuterGradient, Parameterization, Run
+from bench import BenchError, OuterGradient, Parameterization, Run
 from bench.decoders.images import Images
 from bench.methods._outer_loop import NormClip, Outer, OuterLoop
 
@@ -22,6 +22,31 @@ def test_an_outlier_is_clipped_at_the_mode_s_threshold(mode, factor):
     assert [clip.factor(1.0), clip.factor(1.0)] == pytest.approx([1.0, 1.0])
     # corrected: 2·1 = 2 of 10; official: 2·(0.9·1 + 0.1·10) = 3.8 of 10
     assert clip.factor(10.0) == pytest.approx(factor, rel=1e-5)
+
+
+def test_a_number_is_the_largest_norm_at_every_step_from_the_first_on():
+    clip = NormClip(2.0)
+    assert [clip.factor(norm) for norm in (8.0, 1.0, 2.0, 0.0, 100.0)] == pytest.approx([0.25, 1.0, 1.0, 1.0, 0.02], rel=1e-5)
+
+
+@pytest.mark.parametrize("typed", [2, 2.0, "off", "official"])
+def test_a_clip_is_a_rule_or_a_number(digits, typed):
+    found = planned("rat_bptt", digits.spec, "1", {"clip": typed}).method.outer.clip
+    assert (found, type(found)) == ((typed, str) if isinstance(typed, str) else (2.0, float))
+
+
+@pytest.mark.parametrize("typed", [0, -1.5, "often"])
+def test_a_clip_that_is_neither_is_one_sentence(digits, typed):
+    with pytest.raises(BenchError, match=r"field 'clip' cannot be .* 'corrected', 'official' or 'off'.* or .*number|greater than 0"):
+        planned("rat_bptt", digits.spec, "1", {"clip": typed})
+
+
+def test_all_but_labels_are_clipped_at_a_number_together(digits):
+    """640 image numbers with a slope of 1 have the norm √640, which is brought to 2."""
+    outer = Outer(outer_iterations=1, outer_optimizer="sgd", outer_lr=1.0, label_lr=1.0, outer_momentum=0.0, clip=2.0)
+    change = moved(digits, outer, Slope(1.0, -1.0))
+    assert float(change["images"].square().sum().sqrt()) == pytest.approx(2.0, rel=1e-5)
+    assert float(change["labels"].min()) == pytest.approx(1.0)
 
 
 def test_an_outlier_inflates_the_running_norm_less_when_corrected():
@@ -186,6 +211,109 @@ def test_a_non_finite_step_is_skipped(digits):
     assert float(stored.images.detach().abs().sum()) == 0.0
     assert not loop.optimizer.state
     assert noted["skipped_steps"] == 1
+
+
+class Rated(Slope):
+    """Has a number of its own, at a slope of -1, which may not grow beyond 1.3."""
+
+    def __init__(self, images: float, labels: float) -> None:
+        super().__init__(images, labels)
+        self.rate = torch.tensor(1.0, dtype=torch.float64)
+
+    def trained(self):
+        return {"rate": (self.rate, 0.1)}
+
+    def project(self):
+        self.rate.clamp_(max=1.3)
+
+    def gradient(self, stored, progress):
+        found = super().gradient(stored, progress)
+        return OuterGradient(found.loss, {**found.gradients, "rate": torch.tensor(-1.0, dtype=torch.float64)})
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(1, 1.1), (2, 1.2), (5, 1.3)])
+def test_a_number_of_the_objective_s_own_moves_at_its_own_rate_and_is_kept_legal(digits, steps, expected):
+    run = Rated(0.0, 0.0)
+    moved(digits, Outer(outer_iterations=steps, outer_optimizer="sgd", outer_lr=7.0, label_lr=7.0, outer_momentum=0.0), run)
+    assert float(run.rate) == pytest.approx(expected)
+
+
+def test_such_a_number_follows_momentum_and_schedule_and_is_averaged(digits):
+    run = Rated(0.0, 0.0)
+    moved(digits, Outer(outer_iterations=2, outer_optimizer="sgd", outer_momentum=0.5, outer_schedule="cosine", average=1.0), run)
+    one = 1.0 + 0.1
+    assert float(run.rate) == pytest.approx((one + (one + 0.505 * 0.1 * 1.5)) / 2)
+
+
+def test_such_a_number_stays_out_of_the_clip(digits):
+    run = Rated(1.0, 0.0)
+    outer = Outer(outer_iterations=2, outer_optimizer="sgd", outer_lr=0.1, outer_momentum=0.0, clip="corrected")
+
+    class Growing(Rated):
+        def gradient(self, stored, progress):
+            self.slopes["images"] = 1.0 if progress == 0 else 100.0
+            return super().gradient(stored, progress)
+
+    run = Growing(1.0, 0.0)
+    assert float(moved(digits, outer, run)["images"].max()) == pytest.approx(-0.1 * (1.0 + 2.0))
+    assert float(run.rate) == pytest.approx(1.2)
+
+
+class Leaping(Rated):
+    """Takes one step too far, and tells so at the next."""
+
+    def __init__(self, leap: int) -> None:
+        super().__init__(1.0, 0.0)
+        self.leap, self.step, self.seen = leap, 0, []
+
+    def gradient(self, stored, progress):
+        value, self.step = float(stored.images.detach()[0, 0, 0, 0]), self.step + 1
+        self.seen.append((round(value, 3), round(float(self.rate), 3)))
+        self.slopes["images"] = 1e9 if self.step == self.leap else 1.0
+        found = super().gradient(stored, progress)
+        if abs(value) > 1e3 or not math.isfinite(value):
+            return OuterGradient(math.inf, {}, diverged=True)
+        return OuterGradient(found.loss, found.gradients, diverged=False)
+
+
+SGD = Outer(outer_iterations=5, outer_optimizer="sgd", outer_lr=0.1, outer_momentum=0.5)
+
+
+def test_where_a_student_diverges_the_loop_goes_back_to_the_last_good_numbers_and_forgets_what_led_away(digits):
+    run, stored, noted = Leaping(2), Images(digits.spec, 10, (8, 8), "soft"), {}
+    OuterLoop(SGD, task_for(digits, planned("rat_bptt", digits.spec, "1"), on_note=noted.update), stored, run).finish()
+    assert run.seen[0] == (0.0, 1.0)
+    assert run.seen[1] == (-0.1, 1.1)
+    assert run.seen[2][0] < -1e7
+    assert run.seen[3] == (-0.1, 1.1)  # from here on as from the first step: without momentum
+    assert run.seen[4] == (-0.2, 1.2)
+    assert float(stored.images.detach().max()) == pytest.approx(-0.35)
+    assert noted["skipped_steps"] == 1
+
+
+def test_a_last_step_to_what_is_no_number_is_taken_back(digits):
+    class Beyond(Leaping):
+        def gradient(self, stored, progress):
+            found = super().gradient(stored, progress)
+            return OuterGradient(found.loss, {n: g * 1e35 if progress == 1 else g for n, g in found.gradients.items()}, False)
+
+    run = Beyond(5)
+    change = moved(digits, Outer(outer_iterations=5, outer_optimizer="sgd", outer_lr=0.1, outer_momentum=0.0), run)
+    assert float(change["images"].max()) == pytest.approx(-0.4)
+    assert float(run.rate) == pytest.approx(1.3)
+
+
+def test_a_run_that_was_interrupted_after_a_leap_goes_back_all_the_same(digits):
+    resolution, states, ends = planned("rat_bptt", digits.spec, "1"), [], []
+    keep = {"on_checkpoint": lambda state: states.append({k: t.clone() for k, t in state().items()})}
+    for start in (None, 1):  # the state after the leap, before anybody knows
+        options = keep if start is None else {"resume_from": states[start]}
+        run, stored = Leaping(2), Images(digits.spec, 10, (8, 8), "soft")
+        run.step = 0 if start is None else start + 1
+        OuterLoop(SGD, task_for(digits, resolution, **options), stored, run).finish()
+        ends.append((stored.images.detach().clone(), float(run.rate)))
+    assert torch.equal(ends[0][0], ends[1][0])
+    assert ends[0][1] == ends[1][1]
 
 
 PRODUCTS = [

@@ -69,7 +69,8 @@ def test_bounded_crops_are_left_out_of_the_key_and_toroidal_ones_are_in_it(name)
 
 
 def test_no_weight_decay_is_left_out_of_the_key_and_some_is_in_it():
-    without, some = (planned("rat_bptt", DIGITS, "1", {"student_weight_decay": decay}).method for decay in (0.0, 5e-4))
+    sgd = {"student_optimizer": "sgd"}
+    without, some = (planned("rat_bptt", DIGITS, "1", {**sgd, "student_weight_decay": decay}).method for decay in (0.0, 5e-4))
     assert without.unkeyed_fields() - some.unkeyed_fields() == {"student_weight_decay"}
 
 

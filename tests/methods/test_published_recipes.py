@@ -193,6 +193,61 @@ def test_defaults_are_those_of_podd_s_command_for_cifar10():
     assert found.plan["geometry"]["patch_grid"] == [16, 6]  # the density of the published grid, on a poster of the size rule
 
 
+def test_rtp_is_the_command_of_its_authors():
+    """``... ConvNet ... 1 SGD 150 SGD 0.9 CIFAR10 10 32 16 2 ...``: steps, momentum, images of a class in a batch, bases, downsampling."""
+    found = resolved("rtp", "cifar10", "1")
+    fields, geometry = found.method.values(), found.plan["geometry"]
+    assert (geometry["bases"], geometry["per_class"], geometry["size"]) == (16, 115, [16, 16])
+    expected = {
+        "window": 150,
+        "totwindow": 150,
+        "curriculum": "fixed",
+        "student_optimizer": "sgd",
+        "student_lr": 0.01,
+        "student_momentum": 0.9,
+        "student_weight_decay": 0.0,
+        "student_schedule": "constant",
+        "student_batch": 32 * 10,
+        "real_batch": 64 * 10,
+        "outer_optimizer": "sgd",
+        "outer_lr": 0.1,
+        "outer_momentum": 0.5,
+        "clip": 2.0,
+        "init": "noise",
+        "space": "zca_kip",
+        "network": "convnet-d3-w128",
+    }
+    assert {name: fields[name] for name in expected} == expected
+    assert found.outer_steps == 500_000
+    assert found.presented_examples == pytest.approx(300 * 1150, rel=0.001)  # 300 epochs of all images
+
+
+def test_fred_is_the_script_and_the_table_of_its_authors():
+    """64 frequencies, 50 steps, 2 epochs, starts below 5, rates 0.01 and 1e-7; a coefficient of theirs is 64 times one of ours."""
+    found = resolved("fred", "cifar10", "1")
+    fields, geometry = found.method.values(), found.plan["geometry"]
+    assert (geometry["frequencies"], geometry["per_class"]) == (64, 15)
+    expected = {
+        "chosen_by": "variance",
+        "init": "random",
+        "syn_steps": 50,
+        "syn_batch": 0,
+        "expert_epochs": 2,
+        "max_start": 5,
+        "student_lr": 0.01,
+        "lr_lr": 1e-7,
+        "outer_optimizer": "sgd",
+        "outer_momentum": 0.5,
+        "space": "standard",
+        "augmentation": "color_crop_cutout_flip_scale_rotate",
+        "student_steps": 1000,
+        "student_batch": 256,
+    }
+    assert {name: fields[name] for name in expected} == expected
+    assert fields["outer_lr"] == pytest.approx(1e8 / 64**2, rel=1e-4)
+    assert found.outer_steps == 15_000
+
+
 def test_between_the_published_budgets_a_poster_keeps_the_density_of_the_published_grid():
     found = resolved("podd", "cifar10", "0.3")
     assert (found.plan["geometry"]["size"], found.method.form.patches) == ([35, 87], "auto")

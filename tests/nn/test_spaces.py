@@ -241,6 +241,8 @@ def test_host_and_contestant_get_the_same_numbers_from_one_fit(tmp_path: Path, m
     for space in (built, again, opened):
         for key, tensor in fresh.tensors().items():
             assert torch.equal(space.tensors()[key], tensor)
+    [file] = tmp_path.glob("*/space.safetensors")
+    assert resolve(needs[0]).disk_bytes(dataset.spec) == pytest.approx(file.stat().st_size, rel=0.01)
 
 
 def test_a_contestant_that_announced_nothing_fits_in_memory_and_writes_nothing(tmp_path: Path) -> None:

@@ -108,23 +108,24 @@ class Estimator:
         flops = distil_flops(planned)
         if flops is None:
             return None if planned.cell.outer_steps else _SELECTION_SECONDS
-        return flops / self._rate(self.plan.datasets[planned.cell.dataset].spec)
+        return flops / self.rate(self.plan.datasets[planned.cell.dataset].spec)
 
     def _counted_judge(self, planned: PlannedCell) -> float | None:
         dataset, protocol = self.plan.datasets[planned.cell.dataset], self.plan.protocol
         presented = presented_examples(planned, dataset.spec, protocol)
         if presented is None:
             return None
-        return _START_SECONDS + judge_flops(dataset, protocol, planned.cell.network, presented) / self._rate(dataset.spec)
+        return _START_SECONDS + judge_flops(dataset, protocol, planned.cell.network, presented) / self.rate(dataset.spec)
 
     def _full_data(self, planned: PlannedCell, like: list[Record]) -> Estimate:
         same = [r for r in like if r.cell.kind == "full_data" and r.cell.protocol.get("hash") == self.plan.protocol.hash]
         if same:
             return Estimate(0.0, _median(same, _judge_seconds), "records")
         dataset = self.plan.datasets[planned.cell.dataset]
-        return Estimate(0.0, full_data_flops(dataset, self.plan.protocol) / self._rate(dataset.spec), "arithmetic")
+        return Estimate(0.0, full_data_flops(dataset, self.plan.protocol) / self.rate(dataset.spec), "arithmetic")
 
-    def _rate(self, spec: Spec) -> float:
+    def rate(self, spec: Spec) -> float:
+        """Return operations per second on a data set's network, measured once."""
         if spec.name not in self._rates:
             self._rates[spec.name] = measure_flop_rate(spec, torch.device(self.device))
         return self._rates[spec.name]

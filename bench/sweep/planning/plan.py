@@ -52,6 +52,7 @@ class Plan:
         protocol: how sets are judged.
         options: where the data sets are.
         left_out: a sentence for whatever an ordinary run has and this one has not.
+        built_first: what the cells share that is not there yet, with its room on disk and its time, in a sentence; or empty.
         asked: name of a data set -> how it is asked for; they differ where a parameter is a path.
     """
 
@@ -61,6 +62,7 @@ class Plan:
     options: DataOptions
     left_out: tuple[str, ...] = ()
     asked: Mapping[str, str] = field(default_factory=dict)
+    built_first: str = ""
 
     def pending(self) -> list[PlannedCell]:
         """Return the cells that need a process."""

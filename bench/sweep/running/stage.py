@@ -24,6 +24,7 @@ STAGES = {
     "prerequisite": ("prerequisite", "prerequisite_stage"),
     "distil": ("distil", "distil_stage"),
     "judge": ("judge", "judge_stage"),
+    "validate": ("validate", "validate_stage"),
 }
 
 # What torch says on a CPU, where it raises a plain RuntimeError instead of its OutOfMemoryError.
@@ -81,7 +82,8 @@ class Payload:
         """What is run, in a few words."""
         if self.cell is not None:
             return self.cell.title
-        return f"prerequisite {self.prerequisite.get('name', self.key)} {self.prerequisite.get('dataset', '')}".rstrip()
+        named = (self.prerequisite.get("name", self.key), self.prerequisite.get("seed") or "", self.prerequisite.get("dataset", ""))
+        return " ".join(["prerequisite", *(str(word) for word in named if word)])
 
     def to_json(self) -> str:
         """Return the text that carries it to another process."""

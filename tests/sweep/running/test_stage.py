@@ -36,6 +36,11 @@ def test_a_payload_comes_back_from_json(payload: Payload) -> None:
     assert json.loads(payload.to_json())["key"] == payload.key
 
 
+@pytest.mark.parametrize(("seed", "title"), [(0, "prerequisite features digits"), (7, "prerequisite features 7 digits")])
+def test_prerequisites_that_differ_in_their_seed_are_told_apart(seed: int, title: str) -> None:
+    assert Payload("p", "out", "data", prerequisite={"name": "features", "seed": seed, "dataset": "digits"}).title == title
+
+
 def test_an_outcome_comes_back_from_json() -> None:
     outcome = Outcome("failed", "why", "Traceback", {"distil": 0.1}, None)
     assert Outcome.from_json(outcome.to_json()) == outcome
