@@ -139,7 +139,7 @@ class Run(ABC):
     def labels(self, stored: Parameterization) -> Tensor:
         """Return a (n, classes) row of probabilities for every decoded image, of an objective that ``teaches``.
 
-        They are asked for at the start and once more at the end, and stay as they are between.
+        They are asked for at the start, which are those that it trains with, and for every set that is handed over or offered.
         """
         raise NotImplementedError(f"{type(self).__name__} labels nothing, though its objective says that it teaches")
 

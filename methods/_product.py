@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
@@ -16,9 +17,11 @@ from bench import (
     Method,
     Need,
     Objective,
+    Parameterization,
     PlanContext,
     Refusal,
     Resolution,
+    Run,
     Spec,
     Student,
     Task,
@@ -248,12 +251,19 @@ class Product(Method):
             stored.write_labels(run.labels(stored))
 
         def made() -> DistilledSet:
-            return DistilledSet(task.spec, stored, run.recipe(recipe), space=self.student.space, network=self.student.network)
+            shown = self._labelled(stored, run)
+            return DistilledSet(task.spec, shown, run.recipe(recipe), space=self.student.space, network=self.student.network)
 
         OuterLoop(self.outer, task, stored, run).finish(made)
-        if self._teaches:
-            stored.write_labels(run.labels(stored))
         return made()
+
+    def _labelled(self, stored: Parameterization, run: Run) -> Parameterization:
+        """Return the numbers under the labels that a set of them has, in a copy: those that the outer loop goes on with stay."""
+        if not self._teaches:
+            return stored
+        shown = deepcopy(stored)
+        shown.write_labels(run.labels(shown))
+        return shown
 
 
 def _needs_of(form: Form, objective_teaches: bool, seed: int) -> tuple[Need, ...]:

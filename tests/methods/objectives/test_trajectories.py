@@ -246,6 +246,24 @@ def test_a_resumed_run_gives_the_same_bytes_and_the_same_rate(digits, shelf, nam
         assert resumed.recipe == whole.recipe
 
 
+@pytest.mark.parametrize(("name", "fields"), PRODUCTS)
+def test_what_is_offered_on_the_way_has_the_labels_and_the_rate_of_its_step_and_changes_nothing(digits, shelf, name, fields):
+    fields = {"outer_lr": 30.0, "outer_iterations": 3, **fields}
+    offered = []
+
+    def look(step, total, make, schedule):
+        found = make()
+        offered.append(({key: value.clone() for key, value in found.parameterization.state_dict().items()}, found.recipe))
+
+    whole, watched = made(digits, shelf, name, fields), made(digits, shelf, name, fields, on_offer=look)
+    for tensors, recipe in ((watched.parameterization.state_dict(), watched.recipe), offered[-1]):
+        assert recipe == whole.recipe
+        assert all(torch.equal(tensors[key], value) for key, value in whole.parameterization.state_dict().items())
+    assert len(offered) == 3
+    if fields.get("labels") == "teacher":
+        assert not torch.equal(offered[0][0]["labels"], offered[1][0]["labels"])
+
+
 def test_products_of_the_same_parts_are_one_cell(digits):
     """Whichever name they go by, where the fields agree in which the names differ."""
     same = {"space": "standard", "init": "real"}
