@@ -6,52 +6,28 @@ first trial is what stands in the recipe already, at the number of outer steps t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from ..brackets import Request, parse_one, written
-from ..budget import BudgetRequest
+from ..brackets import Request, parse_one
 from ..errors import BenchError
 from ..files import lock
-from ..keys import plain
 from ..method import Method
-from ..prerequisite_store import PrerequisiteStore
 from ..recipes import check_fields, load_rules, recipe_path
 from ..registry import METHODS, require
-from ..search import draw_settings
 from ..sweep import run
 from ..sweep.listener import SweepListener
 from ..sweep.planning.estimate import Estimator
-from ..sweep.planning.plan import Plan, PlannedCell
-from ..sweep.planning.planner import Planner
+from ..sweep.planning.plan import Plan
 from ..sweep.running.executor import Executor, Job
 from ..sweep.running.stage import Outcome
 from ..sweep.settings import RunSettings
 from ..sweep.store import Store
+from .candidates import Candidate, plan_trials
 from .rule import append_rule, best_of, rule_text
+from .settings import TuningSettings
 from .trials import TuningTrial, read_trials, write_trials
-
-_HORIZON = "outer_iterations"
-_ROUNDS = 5  # times that settings are drawn anew for those that a method refused
-
-
-@dataclass(frozen=True)
-class TuningSettings:
-    """What a tuning has beside the settings of a run, of which it takes one method, one data set and one budget.
-
-    Attributes:
-        trials: settings that are tried, what stands included.
-        steps: outer steps of a trial, at the most.
-        draw: seed of the search; equal ones try the same settings.
-        into: folder of the trials and the recipe file; ``None`` is where the method's recipes lie.
-    """
-
-    trials: int = 12
-    steps: int = 300
-    draw: int = 0
-    into: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -96,14 +72,15 @@ def tune(
         OSError: nothing can be written.
     """
     request = _only(settings)
+    settings = replace(settings, methods=(request.label,), no_reference=True, curve="off")
     method = require(METHODS, request.name)
     check_fields(method, request.fields, f"method '{request.label}'")
     file = (tuning.into / recipe_path(method).name) if tuning.into else recipe_path(method)
     ledger = _Ledger(file.with_suffix(".trials.jsonl"))
     store = Store(out)
     store.prepare()
-    candidates = _plan_trials(replace(settings, no_reference=True, methods=(request.label,)), request, method, tuning, store)
-    wanted = [candidate for candidate in candidates if candidate.keys not in ledger.known()]
+    candidates = plan_trials(settings, request, method, tuning, store)
+    wanted = [candidate for candidate in candidates if not ledger.knows(candidate.trial)]
     finished = _run(wanted, settings, store, ledger, listener or SweepListener(), executor)
     done = ledger.known()
     trials = tuple(done[candidate.keys] for candidate in candidates if candidate.keys in done)
@@ -116,26 +93,6 @@ def tune(
     if tuning.into is None:
         load_rules(method)  # what was written must be read again
     return Tuned(trials, best, rule, (ledger.file, file))
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """A trial before it is run.
-
-    Attributes:
-        trial: all that is known of it.
-        cells: one for each seed.
-        plan: to which they belong.
-    """
-
-    trial: TuningTrial
-    cells: tuple[PlannedCell, ...]
-    plan: Plan
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Those of its cells."""
-        return self.trial.keys
 
 
 @dataclass
@@ -151,6 +108,11 @@ class _Ledger:
     def known(self) -> dict[tuple[str, ...], TuningTrial]:
         """Return all trials that need not be tried again: those that an end from outside did not cut short."""
         return {trial.keys: trial for trial in read_trials(self.file) if trial.status != "interrupted"}
+
+    def knows(self, trial: TuningTrial) -> bool:
+        """Tell whether a trial was made before, by the code of today."""
+        made = self.known().get(trial.keys)
+        return made is not None and made.code_hash == trial.code_hash
 
     def add(self, trial: TuningTrial) -> None:
         """Write one more, in the place of an earlier one of the same keys."""
@@ -175,120 +137,8 @@ def _only(settings: RunSettings) -> Request:
     return parse_one(settings.methods[0], "method")
 
 
-def _plan_trials(settings: RunSettings, request: Request, method: type[Method], tuning: TuningSettings, store: Store) -> list[_Candidate]:
-    """Plan what stands, and draw settings until so many are not refused.
-
-    Raises:
-        BenchError: what stands is refused, or nothing that is drawn is not.
-    """
-    planner = _Planner(settings, request, tuning, PrerequisiteStore(store.prerequisites))
-    standing = planner.plan([{}])
-    if not standing:
-        raise BenchError(f"nothing to tune: {planner.refusal}")
-    found = {candidate.keys: candidate for candidate in standing}
-    space = method.search_space(request.fields)
-    for number in range(1, _ROUNDS + 1):
-        missing = tuning.trials - len(found)
-        if missing <= 0:
-            break
-        drawn = draw_settings(space, (tuning.trials - 1) * number, tuning.draw)[planner.tried :]
-        for candidate in planner.plan(drawn[:missing]):
-            found.setdefault(candidate.keys, candidate)
-    return list(found.values())
-
-
-@dataclass
-class _Planner:
-    """Plans drawn settings as cells.
-
-    Attributes:
-        settings: of the run.
-        request: what is tuned.
-        tuning: how.
-        prerequisites: what planning looks into.
-        tried: how many drawn settings were planned.
-        refusal: why the last one was refused.
-    """
-
-    settings: RunSettings
-    request: Request
-    tuning: TuningSettings
-    prerequisites: PrerequisiteStore
-    tried: int = 0
-    refusal: str = ""
-    _number: int = 0
-    _horizon: dict[str, Any] = field(default_factory=dict)
-    _effort: float = 1.0
-
-    def plan(self, drawn: Sequence[Mapping[str, Any]]) -> list[_Candidate]:
-        """Return those of the settings that are not refused."""
-        if not drawn:
-            return []
-        if not self._number:
-            self._shorten()
-        else:
-            self.tried += len(drawn)
-        labels = {self._label(fields): dict(fields) for fields in drawn}
-        try:
-            plan = self._planned(tuple(labels))
-        except BenchError as error:  # all are refused
-            self.refusal = str(error)
-            return []
-        found = []
-        for label, fields in labels.items():
-            cells = tuple(cell for cell in plan.cells if label in (cell.cell.label, *cell.cell.aliases))
-            refused = [cell.reason for cell in cells if cell.state != "pending"]
-            if refused or len(cells) < len(self.settings.seeds):
-                self.refusal = (refused or [""])[0]
-                continue
-            found.append(self._candidate(fields, cells, plan))
-            self._number += 1
-        return found
-
-    def _shorten(self) -> None:
-        """Find out how many steps the recipe takes, and bring it down to those of a trial."""
-        cell = self._planned((self.request.label,)).cells[0].cell
-        if cell.outer_steps > self.tuning.steps:
-            if _HORIZON in cell.fields:
-                self._horizon = {_HORIZON: self.tuning.steps}
-            else:  # a method that counts its steps otherwise
-                self._effort = self.tuning.steps / cell.outer_steps
-
-    def _label(self, fields: Mapping[str, Any]) -> str:
-        everything = {**self.request.fields, **self._horizon, **fields}
-        return written(self.request.name, everything) if everything else self.request.name
-
-    def _planned(self, labels: tuple[str, ...]) -> Plan:
-        return Planner(replace(self.settings, methods=labels, effort=self._effort), self.prerequisites).plan()
-
-    def _candidate(self, fields: Mapping[str, Any], cells: tuple[PlannedCell, ...], plan: Plan) -> _Candidate:
-        cell = cells[0].cell
-        trial = TuningTrial(
-            keys=tuple(planned.key for planned in cells),
-            method=self.request.label,
-            number=self._number,
-            fields=plain({**self._horizon, **fields}),
-            parts=dict(cell.parts),
-            dataset=cell.dataset,
-            data_hash=cell.data_hash,
-            budget=cell.budget["requested"],
-            ipc=_ipc(cell.budget),
-            steps=cell.outer_steps,
-            seeds=self.settings.seeds,
-            students=self.settings.students,
-            protocol=str(cell.protocol["hash"]),
-            draw=self.tuning.draw,
-            status="interrupted",
-            reason="",
-            val=(),
-            seconds=0.0,
-            code_hash=cell.code_hash,
-        )
-        return _Candidate(trial, cells, plan)
-
-
 def _run(
-    candidates: Sequence[_Candidate],
+    candidates: Sequence[Candidate],
     settings: RunSettings,
     store: Store,
     ledger: _Ledger,
@@ -301,6 +151,9 @@ def _run(
     devices = run.devices_for(settings.device)
     slots = settings.jobs or run.default_jobs(devices)
     cells = {planned.key: planned for candidate in candidates for planned in candidate.cells}
+    for planned in cells.values():
+        made = store.set_info(planned.distil_key)
+        planned.redistil = made is not None and made.get("code_hash") != planned.cell.code_hash
     first = candidates[0].plan
     plan = Plan(list(cells.values()), first.datasets, first.protocol, first.options, asked=first.asked)
     estimator = Estimator(plan, [], store, devices[0])
@@ -322,7 +175,7 @@ def _to_val(job: Job) -> Job:
 class _Keeper:
     """Listens to the executor and keeps a trial once all its cells have ended."""
 
-    def __init__(self, candidates: Sequence[_Candidate], ledger: _Ledger, progress: SweepListener) -> None:
+    def __init__(self, candidates: Sequence[Candidate], ledger: _Ledger, progress: SweepListener) -> None:
         """Wait for all cells of all candidates."""
         self.ledger, self.progress = ledger, progress
         self._of = {key: candidate for candidate in candidates for key in candidate.keys}
@@ -363,12 +216,6 @@ def _rule(
         f"where {100 * trials[0].score:.1f} % stood"
     )
     return rule_text({"dataset": best.dataset, "ipc": _as_typed(best.ipc), **parts}, {**fixed, **best.fields}, source, len(of_parts))
-
-
-def _ipc(budget: Mapping[str, Any]) -> float:
-    """Return the images per class that were asked for; whole pixels are a little less."""
-    asked = BudgetRequest.parse(budget["requested"]).ipc
-    return float(budget["ipc"] if asked is None else asked)
 
 
 def _as_typed(number: float) -> float | int:

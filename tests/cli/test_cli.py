@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -175,19 +174,17 @@ def test_a_broken_plugin_is_a_warning_that_names_it_unless_it_is_asked_for(
     assert "is not available" in capsys.readouterr().err.splitlines()[-1]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["show", "--help"], ["--budgets", "x"], ["--nonsense"]])
-def test_help_and_typing_mistakes_are_answered_at_once_and_without_torch(arguments: list[str], tmp_path: Path) -> None:
-    (tmp_path / "torch.py").write_text("raise ImportError('torch was imported')")
-    seconds = []
-    for _ in range(3):  # the best of three, as other work on the machine is not our doing
-        started = time.perf_counter()
-        done = program(*arguments, cwd=tmp_path, PYTHONPATH=str(tmp_path))
-        seconds.append(time.perf_counter() - started)
-        assert "torch was imported" not in done.stderr
-        assert done.returncode == (0 if "--help" in arguments else 2)
-        if seconds[-1] < 1.0:
-            break
-    assert min(seconds) < 1.0
+#: What takes long to import, and is not needed to say what is wrong with a flag.
+SLOW_TO_IMPORT = ("torch", "torchvision", "scipy", "sklearn", "pandas", "matplotlib", "seaborn", "open_clip")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["show", "--help"], ["tune", "--help"], ["--budgets", "x"], ["--nonsense"]])
+def test_help_and_typing_mistakes_are_answered_at_once(arguments: list[str], tmp_path: Path) -> None:
+    for name in SLOW_TO_IMPORT:
+        (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} was imported')")
+    done = program(*arguments, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert "was imported" not in done.stderr
+    assert done.returncode == (0 if "--help" in arguments else 2)
 
 
 def test_a_report_needs_no_torch(out: Path, tmp_path: Path) -> None:

@@ -148,6 +148,19 @@ def test_what_was_tried_is_not_tried_again_and_more_trials_go_on(wanted: RunSett
     assert load_rules(METHODS["swapped"])[0].trials == 5
 
 
+def test_a_trial_of_other_code_is_made_again(wanted: RunSettings, plugin: Path, tmp_path: Path) -> None:
+    run(wanted, tmp_path / "out", trials=2)
+    ledger, rule = plugin.with_suffix(".trials.jsonl"), plugin.with_suffix(".yaml")
+    rule.unlink()
+    made = ledger.read_text()
+    (code,) = {trial.code_hash for trial in read_trials(ledger)}
+    ledger.write_text(made.replace(code, "0123456789ab"))
+    again = Here()
+    run(wanted, tmp_path / "out", again, trials=2)
+    assert len(again.stages) == 2
+    assert {trial.code_hash for trial in read_trials(ledger)} == {code}
+
+
 def test_an_interrupted_tuning_keeps_what_ended_and_goes_on(wanted: RunSettings, plugin: Path, tmp_path: Path) -> None:
     found = run(wanted, tmp_path / "out", Here(most=2), trials=4)
     assert (found.finished, len(found.trials), found.rule) == (False, 2, "")
