@@ -14,7 +14,7 @@ from .plan import Plan, PlannedCell
 #: The most that a curve may cost of a cell where nobody asked for it.
 _SHARE = 0.1
 #: The process in which its students train imports torch and opens the data: in that time a core does about so many operations.
-_START_FLOPS = 1e11
+_START_FLOPS = 2e11
 
 
 def wants_curve(planned: PlannedCell, plan: Plan, asked: str) -> bool:
