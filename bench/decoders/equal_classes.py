@@ -8,17 +8,16 @@ from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..data import Batch, Spec
 from ..errors import BenchError
-from ..parameterization import LabelKind, Parameterization
+from .label_rows import LabelRows
 
 RowLabels = Literal["order", "soft", "probabilities", "centred"]
-_KINDS: dict[RowLabels, LabelKind] = {"soft": "weights", "probabilities": "probabilities", "centred": "centred"}
 
 
-class EqualClasses(Parameterization):
+class EqualClasses(LabelRows):
     """The same number of images of every class, class after class.
 
     Labels are implied by the ``order`` of the images, so that nothing is stored, or a stored row of C numbers for each image, as
@@ -41,8 +40,7 @@ class EqualClasses(Parameterization):
             raise BenchError(f"{per_class} images of a class hold nothing; ask {self.name} for at least one")
         self.spec, self.per_class, self.label_form = spec, per_class, labels
         if labels != "order":
-            self.labels = nn.Parameter(torch.zeros(len(self), spec.classes), requires_grad=labels != "probabilities")
-            self.label_kind = _KINDS[labels]
+            self.make_rows(len(self))
 
     @classmethod
     def label_shapes(cls, config: Mapping[str, Any], spec: Spec) -> dict[str, tuple[int, ...]]:
@@ -87,17 +85,7 @@ class EqualClasses(Parameterization):
     def write_labels_of_classes(self) -> None:
         """Give every image the label of its class, where labels are stored."""
         if self.label_form != "order":
-            rows = F.one_hot(self.slots(), self.spec.classes).float()
-            self.get_parameter("labels").copy_(rows - 1 / self.spec.classes if self.label_form == "centred" else rows)
-
-    @torch.no_grad()
-    def project(self) -> None:
-        """Keep learned targets non-negative, and let rows of centred ones lose their means."""
-        if self.label_form == "centred":
-            labels = self.get_parameter("labels")
-            labels.sub_(labels.mean(1, keepdim=True))
-        else:
-            super().project()
+            self.write_rows(self.slots())
 
     @torch.no_grad()
     def write_labels(self, labels: Tensor) -> None:

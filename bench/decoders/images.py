@@ -12,16 +12,15 @@ from torch import Tensor, nn
 
 from ..data import Batch, Spec
 from ..errors import BenchError
-from ..parameterization import LabelKind, Parameterization, Role
+from ..parameterization import Role
 from ..registry import PARAMETERIZATIONS
+from .label_rows import ROWS, LabelRows
 
 LabelForm = Literal["order", "ids", "soft", "probabilities", "centred"]
-#: Labels that are stored as a row of C numbers per image, and what these are.
-_ROWS: dict[str, LabelKind] = {"soft": "weights", "probabilities": "probabilities", "centred": "centred"}
 
 
 @PARAMETERIZATIONS.register("images")
-class Images(Parameterization):
+class Images(LabelRows):
     """n images of one size, upsampled bilinearly to the data set's size when they are used.
 
     Labels are implied by the ``order`` of the images (every class has the same number, class after class: nothing is
@@ -65,9 +64,8 @@ class Images(Parameterization):
         self.images = nn.Parameter(torch.zeros(count, spec.channels, *self.size))
         if labels == "ids":
             self.register_buffer("labels", torch.zeros(count, dtype=torch.int64))
-        elif labels in _ROWS:
-            self.labels = nn.Parameter(torch.zeros(count, spec.classes), requires_grad=labels != "probabilities")
-            self.label_kind = _ROWS[labels]
+        elif labels in ROWS:
+            self.make_rows(count)
 
     def config(self) -> dict[str, Any]:
         """Return count, size and form of the labels."""
@@ -86,7 +84,7 @@ class Images(Parameterization):
         labels: dict[str, dict[str, tuple[int, ...]]] = {
             "order": {},
             "ids": {"labels": (config["count"],)},
-            **dict.fromkeys(_ROWS, {"labels": (config["count"], spec.classes)}),
+            **dict.fromkeys(ROWS, {"labels": (config["count"], spec.classes)}),
         }
         return {"images": (config["count"], spec.channels, height, width), **labels[config["labels"]]}
 
@@ -98,7 +96,7 @@ class Images(Parameterization):
         """Return the (n,) class of every image; the largest target where it has a row of them."""
         if self.label_form == "ids":
             return self.get_buffer("labels")
-        if self.label_form in _ROWS:
+        if self.label_form in ROWS:
             return self.get_parameter("labels").argmax(1)
         return torch.arange(self.spec.classes, device=self.images.device).repeat_interleave(len(self) // self.spec.classes)
 
@@ -107,7 +105,7 @@ class Images(Parameterization):
         images: Tensor = self.images if index is None else self.images[index]
         if self.size != (self.spec.height, self.spec.width):
             images = F.interpolate(images, (self.spec.height, self.spec.width), mode="bilinear", align_corners=False)
-        if self.label_form in _ROWS:
+        if self.label_form in ROWS:
             labels: Tensor = self.get_parameter("labels")
         else:
             labels = F.one_hot(self.class_ids(), self.spec.classes).to(images.dtype)
@@ -135,20 +133,10 @@ class Images(Parameterization):
         self.images.copy_(images)
         if self.label_form == "ids":
             self.get_buffer("labels").copy_(labels)
-        elif self.label_form in _ROWS:
-            rows = F.one_hot(labels, self.spec.classes).float()
-            self.get_parameter("labels").copy_(rows - 1 / self.spec.classes if self.label_form == "centred" else rows)
+        elif self.label_form in ROWS:
+            self.write_rows(labels)
         elif not torch.equal(labels.to(self.images.device), self.class_ids()):
             raise ValueError(f"labels by order need {len(self) // self.spec.classes} images of every class")
-
-    @torch.no_grad()
-    def project(self) -> None:
-        """Keep learned targets non-negative, and let rows of centred ones lose their means."""
-        if self.label_form == "centred":
-            labels = self.get_parameter("labels")
-            labels.sub_(labels.mean(1, keepdim=True))
-        else:
-            super().project()
 
     @torch.no_grad()
     def write_labels(self, labels: Tensor) -> None:
@@ -157,7 +145,7 @@ class Images(Parameterization):
         Raises:
             NotImplementedError: labels go by order, or are class numbers.
         """
-        if self.label_form not in _ROWS:
+        if self.label_form not in ROWS:
             super().write_labels(labels)
         self.get_parameter("labels").copy_(labels)
 

@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib
 import pandas
 import seaborn
 from matplotlib.axes import Axes
@@ -17,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from .anytime import curve_frame
 from .numbers import budget_name, shortened
-from .plots import FORMATS, STYLE, Style, bars, encode, range_of, style_of
+from .plots import Style, bars, pictures_of, range_of, style_of
 from .sections import Section
 from .statistics import MIN_SEEDS
 
@@ -33,11 +32,7 @@ def draw_anytime(section: Section, styles: Mapping[str, Style]) -> dict[str, byt
     Returns:
         File format -> content.
     """
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        figure = _figure(section, curve_frame(section), styles)
-        return {kind: encode(figure, kind) for kind in FORMATS}
+    return pictures_of(lambda: _figure(section, curve_frame(section), styles))
 
 
 def _figure(section: Section, points: pandas.DataFrame, styles: Mapping[str, Style]) -> Figure:

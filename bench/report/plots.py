@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -21,7 +21,7 @@ from .numbers import percent, plain, shortened
 from .sections import Section
 from .statistics import MIN_SEEDS, t_interval
 
-FORMATS = ("png", "svg")
+_FORMATS = ("png", "svg")
 
 # Okabe & Ito's colours, which stay apart for colour-blind readers and in print; yellow is too light for a line.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -32,7 +32,7 @@ _GREY, _INK, _BELOW_RANDOM = "#8A8A8A", "#333333", "#ECECEC"
 _FULL_DATA: Any = {"color": _INK, "linewidth": 1.0, "linestyle": (0, (6, 3))}
 
 #: Everything that a user's own matplotlib settings could change is put back to the defaults first.
-STYLE: Any = {
+_STYLE: Any = {
     "svg.hashsalt": "ddbench",
     "font.size": 9,
     "axes.spines.right": False,
@@ -82,12 +82,22 @@ def draw_section(section: Section, styles: Mapping[str, Style]) -> dict[str, byt
     Returns:
         File format -> content.
     """
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
+
+    def draw() -> Figure:
         figure = _figure(section, styles)
         _lay_out(figure)
-        return {kind: encode(figure, kind) for kind in FORMATS}
+        return figure
+
+    return pictures_of(draw)
+
+
+def pictures_of(draw: Callable[[], Figure]) -> dict[str, bytes]:
+    """Return the bytes of a figure in every format, drawn in the style of this suite, whatever the settings of the process are."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        figure = draw()
+        return {kind: _encode(figure, kind) for kind in _FORMATS}
 
 
 def _lay_out(figure: Figure) -> None:
@@ -101,7 +111,7 @@ def _lay_out(figure: Figure) -> None:
     figure.subplots_adjust(left=_LEFT / width, right=max(right, 0.4), bottom=_BELOW / height, top=1 - above / height)
 
 
-def encode(figure: Figure, kind: str) -> bytes:
+def _encode(figure: Figure, kind: str) -> bytes:
     """Return the bytes of a picture, which are the same for the same figure."""
     # Dates and the version of the library would make equal pictures differ.
     metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": "ddbench"}}[kind]

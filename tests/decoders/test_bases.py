@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from made_sets import assert_comes_back
 
-from bench import BenchError, DistilledSet, Spec, TrainRecipe
+from bench import BenchError, Spec
 from bench.decoders.bases import Bases
 from oracles import bases as oracle
 
@@ -120,11 +121,7 @@ def test_rows_of_labels_begin_at_the_classes_and_are_used_as_they_are(labels, ki
 def test_a_set_comes_back_from_disk_as_it_was(labels, tmp_path):
     stored = Bases(WIDE, bases=4, per_class=2, size=(3, 5), labels=labels)
     stored.write(torch.rand(6, 3, 6, 10), torch.arange(3).repeat_interleave(2))
-    assert Bases.shapes(stored.config(), WIDE) == {key: tuple(t.shape) for key, t in stored.state_dict().items()}
-    DistilledSet(WIDE, stored, TrainRecipe()).save(tmp_path)
-    again = DistilledSet.load(tmp_path, WIDE).parameterization
-    assert torch.equal(again.decode().images, stored.decode().images)
-    assert torch.equal(again.decode().labels, stored.decode().labels)
+    assert_comes_back(stored, WIDE, tmp_path)
 
 
 @pytest.mark.parametrize("index", [None, [5, 0, 5]])

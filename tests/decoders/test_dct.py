@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from made_sets import assert_comes_back
 from scipy.fft import dctn
 
-from bench import BenchError, DistilledSet, Spec, TrainRecipe
+from bench import BenchError, Spec
 from bench.decoders.dct import Frequencies, cosines, inverse, lowest_first, spectrum
 from oracles import frequencies as oracle
 
@@ -103,11 +104,7 @@ def test_a_set_comes_back_from_disk_as_it_was(labels, tmp_path):
     stored = Frequencies(WIDE, frequencies=7, per_class=2, labels=labels)
     stored.choose(torch.from_numpy(np.arange(21).reshape(3, 7)))
     stored.write(torch.rand(6, 3, 6, 10), torch.arange(3).repeat_interleave(2))
-    assert Frequencies.shapes(stored.config(), WIDE) == {key: tuple(t.shape) for key, t in stored.state_dict().items()}
-    DistilledSet(WIDE, stored, TrainRecipe()).save(tmp_path)
-    again = DistilledSet.load(tmp_path, WIDE).parameterization
-    assert torch.equal(again.decode().images, stored.decode().images)
-    assert torch.equal(again.decode().labels, stored.decode().labels)
+    assert_comes_back(stored, WIDE, tmp_path)
 
 
 @pytest.mark.parametrize("index", [None, [5, 0, 5]])

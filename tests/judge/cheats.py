@@ -68,6 +68,12 @@ def _swapped(old: str, new: str, **replacements: str) -> str:
     return text.replace(old, new)
 
 
+def _with_other(init: str) -> str:
+    """Store ``more`` in the role other, and add what it holds to every image."""
+    text = _with(INIT=init, DECODE="images = images + self.more.float().sum()")
+    return text.replace('"labels": "label"}', '"labels": "label", "more": "other"}')
+
+
 _TABLE = ", ".join(str(round(((7 * k) % 13) / 13, 3)) for k in range(130))
 _ROWS = "\n".join(f"R{row} = ({', '.join(str(((5 * row + 3 * k) % 11) / 11)[:5] for k in range(60))})" for row in range(40))
 
@@ -169,24 +175,15 @@ CHEATS: dict[str, tuple[str, str]] = {
         "stored as uint8",
     ),
     "two pixels beside the places": (
-        _with(
-            INIT="self.register_buffer('more', torch.tensor([[0, 9, 5]], dtype=torch.int16))",
-            DECODE="images = images + self.more.float().sum()",
-        ).replace('"labels": "label"}', '"labels": "label", "more": "other"}'),
+        _with_other("self.register_buffer('more', torch.tensor([[0, 9, 5]], dtype=torch.int16))"),
         "ascending numbers from 0 to 63",
     ),
     "two pixels in a place": (
-        _with(
-            INIT="self.register_buffer('more', torch.tensor([[0, 64]], dtype=torch.int16))",
-            DECODE="images = images + self.more.float().sum()",
-        ).replace('"labels": "label"}', '"labels": "label", "more": "other"}'),
+        _with_other("self.register_buffer('more', torch.tensor([[0, 64]], dtype=torch.int16))"),
         "ascending numbers from 0 to 63",
     ),
     "a place for every image": (
-        _with(
-            INIT="self.register_buffer('more', torch.zeros(count, 1, dtype=torch.int16))",
-            DECODE="images = images + self.more.float().sum()",
-        ).replace('"labels": "label"}', '"labels": "label", "more": "other"}'),
+        _with_other("self.register_buffer('more', torch.zeros(count, 1, dtype=torch.int16))"),
         "at most a row for each of 2 classes",
     ),
     "several choices of places": (
