@@ -1,11 +1,13 @@
 """The reverse sweep: train forwards keeping optimizer states, then walk back one Hessian-vector product per step.
 
 Memory per step is four vectors of parameters, and a step's activations only where they fit a byte budget; all else is
-recomputed. docs/engine.md has the equations.
+recomputed. A long window of a large network keeps one vector per step, and takes the steps of its optimizer again on the
+way back. docs/engine.md has the equations.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -24,6 +26,7 @@ Tape = TypeVar("Tape")
 
 TAPE_BUDGET = 16 << 20  # small networks keep every step; large ones recompute most, at 1.3 times the time of a step back
 TAPE_BUDGET_CUDA = 4 << 30  # a window of 200 steps of ten CIFAR images
+STATE_BUDGET = 1 << 30  # optimizer states of a window: 200 steps of a ConvNet-3 on CIFAR-10, of which taking them again is no loss
 
 
 class Gradients(Protocol[Tape]):
@@ -127,6 +130,39 @@ class _Step(NamedTuple, Generic[Tape]):
     tape: Tape | None
 
 
+class _Replay(Generic[Tape]):
+    """The steps of a window, of which the gradients are kept and every so many states; those between are taken again.
+
+    An optimizer's step is the same arithmetic on the same numbers, so its states are the same bytes as before.
+    """
+
+    def __init__(self, optimizer: Any, every: int) -> None:
+        """Keep every ``every``-th state."""
+        self.optimizer, self.every = optimizer, every
+        self._gradients: list[tuple[Tensor, Tape | None]] = []
+        self._marks: list[Any] = []
+        self._segment: list[Any] = []
+
+    def append(self, before: Any, gradient: Tensor, tape: Tape | None) -> None:
+        """Note a step."""
+        if len(self._gradients) % self.every == 0:
+            self._marks.append(before)
+        self._gradients.append((gradient, tape))
+
+    def pop(self) -> _Step[Tape]:
+        """Take out the last step."""
+        if not self._segment:
+            self._segment = [self._marks.pop()]
+            for gradient, _ in self._gradients[len(self._marks) * self.every :]:
+                self._segment.append(self.optimizer.advance(self._segment[-1], gradient))
+        gradient, tape = self._gradients.pop()
+        after = self._segment.pop()
+        theta = self._segment[-1].theta
+        if len(self._segment) == 1:
+            self._segment.clear()
+        return _Step(theta, gradient, after, tape)
+
+
 @dataclass(frozen=True)
 class SweepEngine:
     """Exact meta-gradients without a graph of the window.
@@ -137,6 +173,7 @@ class SweepEngine:
         gradients: derivatives of the inner loss.
         name: which engine this is, for records.
         tape_budget: bytes of activations that may be kept for the way back; the earliest steps keep theirs.
+        state_budget: bytes of optimizer states that may be kept for it.
     """
 
     network: nn.Module
@@ -144,6 +181,7 @@ class SweepEngine:
     gradients: Gradients[Any]
     name: str
     tape_budget: int = TAPE_BUDGET
+    state_budget: int = STATE_BUDGET
 
     def start(self, students: Sequence[Parameters], inner: Inner) -> State:
         """Return the state before the first step; it is this engine's own and only ``advance`` may change it."""
@@ -172,19 +210,24 @@ class SweepEngine:
             labels.append(y if batch.labels.requires_grad else None)
         return WindowGradient(float(loss), images[::-1], labels[::-1], self.gradients.unpack(bar.theta), float(rate))
 
-    def _forwards(self, start: Any, batches: Sequence[Batch], optimizer: Any) -> tuple[list[_Step[Any]], Tensor]:
-        steps: list[_Step[Any]] = []
+    def _forwards(self, start: Any, batches: Sequence[Batch], optimizer: Any) -> tuple[list[_Step[Any]] | _Replay[Any], Tensor]:
+        """Take all steps, and return what the way back needs of them, with the final parameters."""
         state, room = start.detach(), self.tape_budget
+        states = 4 * len(batches) * state.theta.numel() * state.theta.element_size()
+        replay = _Replay[Any](optimizer, math.isqrt(len(batches))) if states > self.state_budget else None
+        steps: list[_Step[Any]] = []
         for batch in batches:
             size = self.gradients.tape_bytes(len(batch.images)) * len(state.theta)
             keep = 0 < size <= room
             room -= size if keep else 0
             gradient, tape, _ = self.gradients.gradient(state.theta, batch, keep=keep)
             after = optimizer.advance(state, gradient)
-            # The new parameters are the next step's own; this step needs the moments alone.
-            steps.append(_Step(state.theta, gradient if optimizer.reverse_reads_gradient else None, after, tape))
+            if replay is not None:
+                replay.append(state, gradient, tape)
+            else:  # the new parameters are the next step's own; this step needs the moments alone
+                steps.append(_Step(state.theta, gradient if optimizer.reverse_reads_gradient else None, after, tape))
             state = after
-        return steps, state.theta
+        return replay if replay is not None else steps, state.theta
 
     def outer(self, loss: OuterLoss, theta: Tensor) -> tuple[Tensor | float, Tensor]:
         """Return the outer loss, averaged over students, and its gradient with respect to their final parameters."""

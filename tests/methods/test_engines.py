@@ -1,5 +1,7 @@
 """Every engine against the plain unroll in float64, and none worse than it in float32."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -85,6 +87,29 @@ def test_engine_agrees_with_the_plain_unroll(engine, budget, inner, steps, prefi
     expected = gradient(network, spec, "plain", inner, drawn, prefix=prefix)
     found = gradient(network, spec, engine, inner, drawn, prefix=prefix, budget=budget)
     assert max(differences(found, expected).values()) < 1e-8
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("inner", INNERS.values(), ids=INNERS)
+@pytest.mark.parametrize("steps", [1, 2, 4, 7, 12])
+def test_states_that_are_taken_again_change_no_bit(engine, inner, steps):
+    """The states of a long window of a large network are not all kept."""
+    need(ENGINES[engine][0])
+    spec = spec_of((1, 8, 8))
+    network = build_network("convnet-d2-w4", spec)
+    drawn = problem(network, spec, steps, torch.float32)
+    made = choose_engine(network, spec.shape, dtype=torch.float32, engine=ENGINES[engine][0], tape_budget=ENGINES[engine][1])
+    found = []
+    for budget in (1 << 30, 0):
+        sweep = replace(made, state_budget=budget)
+        walk, _ = sweep._forwards(sweep.start([drawn[0]], inner), drawn[1], sweep.gradients.optimizer(inner))
+        assert isinstance(walk, list) is bool(budget)
+        found.append(sweep.window_gradient(sweep.start([drawn[0]], inner), drawn[1], inner, drawn[2]))
+    kept, again = found
+    assert (kept.loss, kept.lr) == (again.loss, again.lr)
+    assert all(torch.equal(mine, other) for mine, other in zip(kept.images, again.images, strict=True))
+    assert all(torch.equal(mine, other) for mine, other in zip(kept.labels, again.labels, strict=True))
+    assert torch.equal(kept.theta, again.theta)
 
 
 # A shape is compiled once per process, so that one test goes through everything that needs no other shape.
