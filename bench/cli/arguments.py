@@ -11,10 +11,9 @@ from typing import Any, NoReturn
 
 from ..errors import BenchError, did_you_mean
 from ..judge.protocol import PROTOCOLS
-from ..paths import read_path
 from ..sweep import readers
-from ..sweep.readers import READERS
 from .exporting import add_export_flags
+from .flags import path_of, reader_of
 from .released_sets import add_release_flags
 from .tuning import add_tune_flags
 
@@ -84,17 +83,9 @@ def program() -> str:
     return f"python {shlex.quote(str(script))}"
 
 
-def _reader(flag: str) -> Callable[[str], Any]:
-    return lambda text: READERS[flag](text, f"--{flag}")
-
-
-def _path(flag: str) -> Callable[[str], Path]:
-    return lambda text: read_path(text, flag)
-
-
 def _add_out(parser: argparse.ArgumentParser) -> None:
     about = "folder of the results (default: $DDBENCH_OUT or results)"
-    parser.add_argument("--out", metavar="DIR", type=_path("--out"), default=None, help=about)
+    parser.add_argument("--out", metavar="DIR", type=path_of("--out"), default=None, help=about)
 
 
 def _add_plugin(parser: argparse.ArgumentParser) -> None:
@@ -116,10 +107,10 @@ def _run_parser() -> Parser:
     where = parser.add_argument_group("where things are")
     _add_what(what)
     how.add_argument(
-        "--jobs", metavar="N", type=_reader("jobs"), help="cells at a time, one thread each (default: one per core, or one per GPU)"
+        "--jobs", metavar="N", type=reader_of("jobs"), help="cells at a time, one thread each (default: one per core, or one per GPU)"
     )
-    how.add_argument("--device", metavar="D", type=_reader("device"), help="cpu, cuda or auto (default: cpu)")
-    how.add_argument("--timeout", metavar="T", type=_reader("timeout"), help="longest time of one stage of a cell: 90 (seconds), 30m, 2h")
+    how.add_argument("--device", metavar="D", type=reader_of("device"), help="cpu, cuda or auto (default: cpu)")
+    how.add_argument("--timeout", metavar="T", type=reader_of("timeout"), help="longest time of one stage of a cell: 90 (seconds), 30m, 2h")
     how.add_argument(
         "--keep-on-timeout",
         action="store_true",
@@ -129,7 +120,7 @@ def _run_parser() -> Parser:
     how.add_argument(
         "--curve",
         metavar="C",
-        type=_reader("curve"),
+        type=reader_of("curve"),
         help="score sets on val at 8 outer steps on the way: on, off, or auto (default), where that costs at most a tenth of the cell",
     )
     how.add_argument("--dry-run", action="store_true", default=False, help="show the cells and an estimate of the time; write nothing")
@@ -152,12 +143,12 @@ def _run_parser() -> Parser:
     where.add_argument(
         "--config",
         metavar="FILE",
-        type=_path("--config"),
+        type=path_of("--config"),
         default=None,
         help="a YAML file with any of these flags, such as the run.yaml of an earlier run; flags win",
     )
     _add_plugin(where)  # type: ignore[arg-type]
-    where.add_argument("--data-root", metavar="DIR", type=_reader("data-root"), help=_DATA_ROOT)
+    where.add_argument("--data-root", metavar="DIR", type=reader_of("data-root"), help=_DATA_ROOT)
     where.add_argument("--offline", action="store_true", default=None, help="never download a data set")
     return parser
 
@@ -167,25 +158,32 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
     add(
         "--methods",
         metavar="LIST",
-        type=_reader("methods"),
+        type=reader_of("methods"),
         help='methods, with hyper-parameters and grids in brackets: "name[field=value,other=[10,20]],name"',
     )
     add(
         "--datasets",
         metavar="LIST",
-        type=_reader("datasets"),
+        type=reader_of("datasets"),
         help='data sets, with parameters in brackets if they take some: "digits,cub200[size=64]"',
     )
-    add("--budgets", metavar="LIST", type=_reader("budgets"), help="images per class (0.3,1,10) or pixels per data set (9180px)")
-    add("--seeds", metavar="N", type=_reader("seeds"), help="number of distillation seeds; '3,' is the seed 3 alone, '0,2' a list")
-    add("--students", metavar="N", type=_reader("students"), help="fresh students that judge each set")
-    add("--protocol", metavar="NAME", type=_reader("protocol"), help=f"how sets are judged: {', '.join(PROTOCOLS)}")
-    add("--split", metavar="S", type=_reader("split"), help="dev (val is kept out of the training images) or paper (all of them are used)")
-    add("--network", metavar="NAME", type=_reader("network"), help="student network of every row, references included, e.g. convnet-d3-w32")
+    add("--budgets", metavar="LIST", type=reader_of("budgets"), help="images per class (0.3,1,10) or pixels per data set (9180px)")
+    add("--seeds", metavar="N", type=reader_of("seeds"), help="number of distillation seeds; '3,' is the seed 3 alone, '0,2' a list")
+    add("--students", metavar="N", type=reader_of("students"), help="fresh students that judge each set")
+    add("--protocol", metavar="NAME", type=reader_of("protocol"), help=f"how sets are judged: {', '.join(PROTOCOLS)}")
+    add(
+        "--split", metavar="S", type=reader_of("split"), help="dev (val is kept out of the training images) or paper (all of them are used)"
+    )
+    add(
+        "--network",
+        metavar="NAME",
+        type=reader_of("network"),
+        help="student network of every row, references included, e.g. convnet-d3-w32",
+    )
     add(
         "--effort",
         metavar="X",
-        type=_reader("effort"),
+        type=reader_of("effort"),
         help="fraction of the outer steps to take; 0.01 is a quick look, and is marked; below 1 there is no full-data line",
     )
     add("--set", metavar="METHOD.FIELD=VALUE", action="append", default=[], help="set a hyper-parameter; may be repeated")
@@ -195,7 +193,7 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
 def _list_parser() -> Parser:
     parser = _new_parser("list", COMMANDS["list"])
     _add_plugin(parser)
-    parser.add_argument("--data-root", metavar="DIR", type=_reader("data-root"), help="folder of the data sets")
+    parser.add_argument("--data-root", metavar="DIR", type=reader_of("data-root"), help="folder of the data sets")
     parser.add_argument("--offline", action="store_true", default=False, help="do not count what would have to be downloaded")
     parser.add_argument(
         "--combinations", action="store_true", default=False, help="instead, which form goes with which objective, and why not"
@@ -206,10 +204,10 @@ def _list_parser() -> Parser:
 def _prepare_parser() -> Parser:
     parser = _new_parser("prepare", COMMANDS["prepare"])
     parser.add_argument("datasets", metavar="DATASETS", nargs="+", help='data sets, e.g. cub200,svhn or "cub200[size=64]"')
-    parser.add_argument("--data-root", metavar="DIR", type=_reader("data-root"), help=_DATA_ROOT)
+    parser.add_argument("--data-root", metavar="DIR", type=reader_of("data-root"), help=_DATA_ROOT)
     parser.add_argument("--offline", action="store_true", default=False, help="use what is there, and open no connection")
     parser.add_argument(
-        "--split", metavar="S", type=_reader("split"), default="dev", help="split whose pixel spaces are fitted (default: dev)"
+        "--split", metavar="S", type=reader_of("split"), default="dev", help="split whose pixel spaces are fitted (default: dev)"
     )
     parser.add_argument(
         "--spaces",
@@ -244,7 +242,7 @@ def _new_parser_of_new() -> Parser:
     parser.add_argument(
         "--into",
         metavar="DIR",
-        type=_path("--into"),
+        type=path_of("--into"),
         default=None,
         help="folder of the new file (default: where plugins are found)",
     )
@@ -270,7 +268,7 @@ def _check_parser() -> Parser:
     parser = _new_parser("check", COMMANDS["check"], epilog=_CHECK_EXIT_CODES)
     parser.add_argument("file", metavar="FILE", help="a Python file that registers plugins, wherever it lies")
     parser.add_argument(
-        "--data-root", metavar="DIR", type=_reader("data-root"), help="folder of the data sets, for a file that registers one"
+        "--data-root", metavar="DIR", type=reader_of("data-root"), help="folder of the data sets, for a file that registers one"
     )
     return parser
 
@@ -295,7 +293,7 @@ def _import_parser() -> Parser:
 def _add_surroundings(parser: argparse.ArgumentParser) -> None:
     _add_out(parser)
     _add_plugin(parser)
-    parser.add_argument("--data-root", metavar="DIR", type=_reader("data-root"), help="folder of the data sets")
+    parser.add_argument("--data-root", metavar="DIR", type=reader_of("data-root"), help="folder of the data sets")
 
 
 _PARSERS: dict[str, Callable[[], Parser]] = {

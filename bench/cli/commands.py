@@ -15,16 +15,16 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from ..errors import BenchError, UnwritableError, did_you_mean
 from ..library import run_sweep, write_report
 from ..sweep import readers
-from ..sweep.readers import READERS
 from ..sweep.store import Store
 from .arguments import COMMANDS, parser_for, program
 from .console import Console, warn
 from .exporting import exported
+from .flags import given_flags, import_plugins
 from .output import patient_output
 from .released_sets import imported, inspected
 from .tuning import lines_of, tuned
@@ -129,10 +129,9 @@ def _show(parsed: argparse.Namespace) -> int:
 
 def _list(parsed: argparse.Namespace) -> int:
     from ..data import DataOptions, default_data_root
-    from ..plugin_trial import discover_tried
     from .catalogue import catalogue, combinations_text
 
-    discover_tried(readers.plugin_paths(parsed.plugin, "--plugin") if parsed.plugin else ())
+    import_plugins(parsed)
     if parsed.combinations:
         print(combinations_text())
         return OK
@@ -143,10 +142,9 @@ def _list(parsed: argparse.Namespace) -> int:
 
 def _prepare(parsed: argparse.Namespace) -> int:
     from ..data import DataOptions, default_data_root
-    from ..plugin_trial import discover_tried
     from .preparing import prepare
 
-    discover_tried(readers.plugin_paths(parsed.plugin, "--plugin") if parsed.plugin else ())
+    import_plugins(parsed)
     root = Path(parsed.data_root) if parsed.data_root else default_data_root()
     options = DataOptions(root, download=not parsed.offline, large=True, tell=lambda sentence: print(sentence, flush=True))
     names = readers.datasets(",".join(parsed.datasets), "DATASETS")
@@ -207,21 +205,10 @@ def _tune(parsed: argparse.Namespace) -> int:
     return OK if found.best else CELL_FAILED
 
 
-def _given_flags(parsed: argparse.Namespace) -> dict[str, Any]:
-    """Return the flags that were given, as ``settings.merge`` takes them."""
-    given = {name: getattr(parsed, name.replace("-", "_"), None) for name in READERS if name not in ("set", "plugin")}
-    given = {name: value for name, value in given.items() if value is not None}
-    if parsed.set:
-        given["set"] = readers.parse_set(parsed.set)
-    if parsed.plugin:
-        given["plugin"] = readers.plugin_paths(parsed.plugin, "--plugin")
-    return given
-
-
 def _run(parsed: argparse.Namespace) -> int:
     if parsed.report_only:
         return _report(parsed)
-    settings = readers.merge(_given_flags(parsed), parsed.config)
+    settings = readers.merge(given_flags(parsed), parsed.config)
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with Console(full=parsed.dry_run) as console:

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BenchError, did_you_mean
-from ..paths import read_path
 from ..record import Record, mean
-from ..sweep import readers
 from ..sweep.store import Store
 from .earlier_runs import data_root_of, earlier_runs
+from .flags import import_plugins, path_of
 
 if TYPE_CHECKING:
     from ..distilled import DistilledSet
@@ -35,7 +34,7 @@ def add_export_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to",
         metavar="DIR",
-        type=lambda text: read_path(text, "--to"),
+        type=path_of("--to"),
         default=None,
         help="a new folder (default: exports/ in the out folder)",
     )
@@ -63,9 +62,8 @@ def exported(parsed: argparse.Namespace, out: Path, program: str) -> Iterator[st
     from ..foreign.export import export_set
     from ..judge.decoding import decode_closed
     from ..library import load_set
-    from ..plugin_trial import discover_tried
 
-    discover_tried(readers.plugin_paths(parsed.plugin, "--plugin") if parsed.plugin else ())
+    import_plugins(parsed)
     given = parsed.data_root or data_root_of(record.cell.dataset, earlier_runs(store))
     root = Path(given) if given else default_data_root()
     distilled = load_set(store.set_folder(record.distil_key), root)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import BenchError
 from ..paths import read_path
-from ..sweep import readers
 from ..sweep.store import Store
+from .flags import import_plugins
 
 if TYPE_CHECKING:
     from ..data import DataOptions
@@ -123,9 +123,8 @@ def imported(parsed: argparse.Namespace, out: Path, program: str) -> Iterator[st
 def _own(parsed: argparse.Namespace, paths: list[Path]) -> DistilledSet | None:
     """Return the set of this suite that a single folder holds, of which everything is known."""
     from ..foreign.importing import own_set
-    from ..plugin_trial import discover_tried
 
-    discover_tried(readers.plugin_paths(parsed.plugin, "--plugin") if parsed.plugin else ())
+    import_plugins(parsed)
     found = own_set(paths[0], parsed.dataset, _data(parsed)) if len(paths) == 1 else None
     if found is not None and (said := [f"--{name.replace('_', '-')}" for name in _KNOWN if getattr(parsed, name)]):
         raise BenchError(f"{paths[0]} is a set of this suite, which says everything itself; leave out {' and '.join(said)}")

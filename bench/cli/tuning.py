@@ -5,55 +5,47 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..paths import read_path
 from ..sweep import readers
 from ..sweep.readers import READERS
 from .console import Console
+from .flags import given_flags, import_plugins, path_of, reader_of
 
 if TYPE_CHECKING:
     from ..tuning import Tuned
 
-#: Flags of a run that a tuning has, too.
+#: Flag -> the flag of a run that it is one of, and what it says.
 _SHARED = {
-    "dataset": "datasets",
-    "budget": "budgets",
-    "seeds": "seeds",
-    "students": "students",
-    "protocol": "protocol",
-    "network": "network",
-    "jobs": "jobs",
-    "device": "device",
-    "timeout": "timeout",
-    "data-root": "data-root",
-}
-_SAID = {
-    "dataset": "the data set, e.g. digits",
-    "budget": "images per class (0.3) or pixels per data set (9180px)",
-    "seeds": "distillation seeds of every trial (default: 1)",
-    "students": "fresh students of every seed (default: 5)",
-    "protocol": "how students are trained",
-    "network": "student network, e.g. convnet-d3-w32",
-    "jobs": "cells at a time (default: one per core, or one per GPU)",
-    "device": "cpu, cuda or auto (default: cpu)",
-    "timeout": "longest time of one stage of a trial: 90 (seconds), 3m; one that takes longer has failed",
-    "data-root": "folder of the data sets",
+    "dataset": ("datasets", "the data set, e.g. digits"),
+    "budget": ("budgets", "images per class (0.3) or pixels per data set (9180px)"),
+    "seeds": ("seeds", "distillation seeds of every trial (default: 1)"),
+    "students": ("students", "fresh students of every seed (default: 5)"),
+    "protocol": ("protocol", "how students are trained"),
+    "network": ("network", "student network, e.g. convnet-d3-w32"),
+    "jobs": ("jobs", "cells at a time (default: one per core, or one per GPU)"),
+    "device": ("device", "cpu, cuda or auto (default: cpu)"),
+    "timeout": ("timeout", "longest time of one stage of a trial: 90 (seconds), 3m; one that takes longer has failed"),
+    "data-root": ("data-root", "folder of the data sets"),
 }
 _SHOWN = 5  # trials that are listed in the end
 
 
 def add_tune_flags(parser: argparse.ArgumentParser) -> None:
     """Add the method, what it is tuned on, and how much."""
-    parser.add_argument("method", metavar="METHOD", help='what is tuned; what is in brackets stays fixed: "random[form=tiles]"')
-    for flag, reader in _SHARED.items():
+    about = 'what is tuned; what is in brackets stays fixed: "random[form=tiles]"'
+    parser.add_argument("methods", metavar="METHOD", type=lambda text: READERS["methods"](text, "METHOD"), help=about)
+    for flag, (shared, said) in _SHARED.items():
+        needed = flag in ("dataset", "budget")
         parser.add_argument(
             f"--{flag}",
-            metavar=flag.upper() if flag in ("dataset", "budget") else "X",
-            required=flag in ("dataset", "budget"),
-            type=lambda text, flag=flag, reader=reader: READERS[reader](text, f"--{flag}"),  # type: ignore[misc]
-            help=_SAID[flag],
+            dest=shared.replace("-", "_"),
+            metavar=flag.upper() if needed else "X",
+            required=needed,
+            type=reader_of(flag, shared),
+            help=said,
         )
+    parser.set_defaults(seeds=(0,), set=[])
     whole = readers.positive_whole
     parser.add_argument(
         "--trials", metavar="N", type=lambda text: whole(text, "--trials"), default=12, help="settings to try (default: 12)"
@@ -67,7 +59,7 @@ def add_tune_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--into",
         metavar="DIR",
-        type=lambda text: read_path(text, "--into"),
+        type=path_of("--into"),
         default=None,
         help="folder of the trials and the rule (default: beside the method's recipes, where the rule is used from then on)",
     )
@@ -81,19 +73,12 @@ def tuned(parsed: argparse.Namespace, out: Path) -> Tuned:
         BenchError: the input is wrong.
         OSError: nothing can be written.
     """
-    from ..plugin_trial import discover_tried
     from ..tuning import TuningSettings, tune
 
-    plugins = readers.plugin_paths(parsed.plugin, "--plugin") if parsed.plugin else ()
-    discover_tried(plugins)
-    given: dict[str, Any] = {name: getattr(parsed, flag.replace("-", "_")) for flag, name in _SHARED.items()}
-    given = {"seeds": (0,), **{name: value for name, value in given.items() if value is not None}}
-    given |= {"methods": readers.texts(parsed.method, "METHOD")}
-    given |= {"plugin": plugins} if plugins else {}
-    given |= {"offline": True} if parsed.offline else {}
+    import_plugins(parsed)
     wanted = TuningSettings(parsed.trials, parsed.steps, parsed.draw, parsed.into)
     with Console(full=False) as console:
-        return tune(readers.merge(given, None), wanted, out, console)
+        return tune(readers.merge(given_flags(parsed), None), wanted, out, console)
 
 
 def lines_of(found: Tuned) -> Iterator[str]:
