@@ -108,6 +108,12 @@ class Budget:
         return self.effective_ipc(self.pixels)
 
     @property
+    def asked_ipc(self) -> float:
+        """The images per class that were asked for, on which recipe rules match; whole pixels are a little less."""
+        asked = BudgetRequest.parse(self.requested).ipc
+        return self.ipc if asked is None else float(asked)
+
+    @property
     def images(self) -> int:
         """How many full images fit in the budget."""
         return self.pixels // (self.height * self.width)

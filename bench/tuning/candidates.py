@@ -7,14 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..brackets import Request, written
-from ..budget import BudgetRequest
 from ..errors import BenchError
 from ..keys import plain
 from ..method import Method
 from ..prerequisite_store import PrerequisiteStore
 from ..search import draw_settings
 from ..sweep.planning.plan import Plan, PlannedCell
-from ..sweep.planning.planner import Planner
+from ..sweep.planning.planner import Planner, granted
 from ..sweep.settings import RunSettings
 from ..sweep.store import Store
 from .settings import TuningSettings
@@ -141,7 +140,7 @@ class _Planner:
             dataset=cell.dataset,
             data_hash=cell.data_hash,
             budget=cell.budget["requested"],
-            ipc=_ipc(cell.budget),
+            ipc=granted(cell.budget["requested"], plan.datasets[cell.dataset]).asked_ipc,
             steps=cell.outer_steps,
             seeds=self.settings.seeds,
             students=self.settings.students,
@@ -154,9 +153,3 @@ class _Planner:
             code_hash=cell.code_hash,
         )
         return Candidate(trial, cells, plan)
-
-
-def _ipc(budget: Mapping[str, Any]) -> float:
-    """Return the images per class that were asked for; whole pixels are a little less."""
-    asked = BudgetRequest.parse(budget["requested"]).ipc
-    return float(budget["ipc"] if asked is None else asked)

@@ -237,7 +237,7 @@ class Planner:
         if method_class not in self._rules:  # a file is read once, not for every budget and seed
             self._rules[method_class] = load_rules(method_class)
         rules = self._rules[method_class]
-        recipe = resolve_recipe(method_class, context.spec.name, _asked_ipc(context.budget), *layers, chosen=parts, rules=rules)
+        recipe = resolve_recipe(method_class, context.spec.name, context.budget.asked_ipc, *layers, chosen=parts, rules=rules)
         tried = _Choice(kind, request, recipe, build(method_class, recipe.values, request.label))
         check_built(tried.method, f"method '{request.label}'")
         try:
@@ -367,12 +367,6 @@ def build(method_class: type[Method], values: Mapping[str, Any], label: str) -> 
         return method_class.build(values)
     except (TypeError, ValueError) as error:
         raise BenchError(f"method '{label}' does not accept these hyper-parameters: {error}") from error
-
-
-def _asked_ipc(budget: Budget) -> float:
-    """Return the images per class that were asked for, on which recipe rules match; whole pixels are a little less."""
-    asked = BudgetRequest.parse(budget.requested).ipc
-    return budget.ipc if asked is None else float(asked)
 
 
 def checked_answer(method: Method, context: PlanContext) -> Resolution | Refusal:
