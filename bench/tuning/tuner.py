@@ -6,7 +6,7 @@ first trial is what stands in the recipe already, at the number of outer steps t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -80,14 +80,16 @@ def tune(
     store = Store(out)
     store.prepare()
     candidates = plan_trials(settings, request, method, tuning, store)
-    wanted = [candidate for candidate in candidates if not ledger.knows(candidate.trial)]
+    before = ledger.known()
+    wanted = [candidate for candidate in candidates if not _made_by_the_code_of_today(candidate.trial, before)]
     finished = _run(wanted, settings, store, ledger, listener or SweepListener(), executor)
     done = ledger.known()
     trials = tuple(done[candidate.keys] for candidate in candidates if candidate.keys in done)
     if not finished or not any(trial.val for trial in trials):
         return Tuned(trials, None, "", (ledger.file,) if trials else (), finished)
     best = trials[best_of([trial.score for trial in trials])]
-    rule = _rule(best, trials, ledger, request, method, tuning)
+    tried = sum(_about(trial) == _about(best) for trial in done.values())
+    rule = _rule(best, trials[0], tried, request, method, tuning)
     with lock(file.with_name(f".{file.name}.lock")):
         append_rule(file, rule, f"Hyper-parameters of {method.name}. Rules are read in order; all that match are stacked, later ones win.")
     if tuning.into is None:
@@ -109,16 +111,16 @@ class _Ledger:
         """Return all trials that need not be tried again: those that an end from outside did not cut short."""
         return {trial.keys: trial for trial in read_trials(self.file) if trial.status != "interrupted"}
 
-    def knows(self, trial: TuningTrial) -> bool:
-        """Tell whether a trial was made before, by the code of today."""
-        made = self.known().get(trial.keys)
-        return made is not None and made.code_hash == trial.code_hash
-
     def add(self, trial: TuningTrial) -> None:
         """Write one more, in the place of an earlier one of the same keys."""
         with lock(self.file.with_name(f".{self.file.name}.lock")):
             others = [other for other in read_trials(self.file) if other.keys != trial.keys]
             write_trials(self.file, [*others, trial])
+
+
+def _made_by_the_code_of_today(trial: TuningTrial, known: Mapping[tuple[str, ...], TuningTrial]) -> bool:
+    made = known.get(trial.keys)
+    return made is not None and made.code_hash == trial.code_hash
 
 
 def _only(settings: RunSettings) -> Request:
@@ -202,20 +204,17 @@ def _with_ends(trial: TuningTrial, ended: Sequence[Outcome]) -> TuningTrial:
     return replace(trial, status="ok", val=tuple(outcome.accuracy or 0.0 for outcome in ended), seconds=seconds)
 
 
-def _rule(
-    best: TuningTrial, trials: Sequence[TuningTrial], ledger: _Ledger, request: Request, method: type[Method], tuning: TuningSettings
-) -> str:
+def _rule(best: TuningTrial, stood: TuningTrial, tried: int, request: Request, method: type[Method], tuning: TuningSettings) -> str:
     """Return the rule of the best trial: for what it holds, what it sets, and how it was found."""
     parts = {axis: best.parts[axis] for axis in method.axes if axis in request.fields and axis in best.parts}
     fixed = {name: value for name, value in request.fields.items() if name not in method.axes}
-    of_parts = [trial for trial in ledger.known().values() if (trial.dataset, trial.budget, trial.method) == _about(best)]
     seeds = f"{len(best.seeds)} seed{'s' if len(best.seeds) > 1 else ''}"
     source = (
         f"tuned on val by a random search (tune {best.method} --dataset {best.dataset} --budget {best.budget} --trials {tuning.trials} "
         f"--steps {tuning.steps} --draw {tuning.draw}; {seeds} of {best.students} students): {100 * best.score:.1f} %, "
-        f"where {100 * trials[0].score:.1f} % stood"
+        f"where {100 * stood.score:.1f} % stood"
     )
-    return rule_text({"dataset": best.dataset, "ipc": _as_typed(best.ipc), **parts}, {**fixed, **best.fields}, source, len(of_parts))
+    return rule_text({"dataset": best.dataset, "ipc": _as_typed(best.ipc), **parts}, {**fixed, **best.fields}, source, tried)
 
 
 def _as_typed(number: float) -> float | int:
