@@ -188,7 +188,8 @@ class Product(Method):
         planned = form.plan(replace(context, optimised=self.objective is not None))
         if isinstance(planned, Refusal):
             return planned
-        if sentence := self._misfit(planned, spec, student):
+        empty = planned.form.empty(spec, planned)
+        if sentence := self._misfit(planned, empty, spec, student):
             return Refusal(sentence)
         settled, images = replace(self, form=planned.form, student=student), planned.images
         needs = (*needs_of_space(student.space, spec), *_needs_of(planned.form, self._teaches, context.seed), *planned.needs)
@@ -202,7 +203,7 @@ class Product(Method):
             plan={"images": images, "geometry": dict(planned.geometry)},
             adapted=planned.adapted,
             external=planned.external,
-            notes=(*planned.notes, *_repeated(planned, context)),
+            notes=(*planned.notes, *_repeated(planned, empty, context.class_counts)),
             outer_steps=steps,
             flops=flops,
             presented_examples=student.presented_examples(images),
@@ -220,11 +221,14 @@ class Product(Method):
             return "without an objective noise stays noise; choose init=real" if self.form.selection() is None else None
         return self.objective.refuses(spec, student)
 
-    def _misfit(self, planned: FormPlan, spec: Spec, student: Student) -> str:
+    def _misfit(self, planned: FormPlan, empty: Parameterization, spec: Spec, student: Student) -> str:
         """Return a sentence if the planned form is none for the objective or the student's loss."""
-        if self.objective and self.objective.by_class and (sentence := _without_an_image(planned, spec, self.objective.name)):
-            return sentence
-        if planned.form.empty(spec, planned).label_kind != "centred":
+        if self.objective and self.objective.by_class and (missing := _images_of_each(planned, empty, spec.classes).count(0)):
+            return (
+                f"objective={self.objective.name} compares images class by class, and form={planned.form.name} has none of {missing} of "
+                f"{spec.classes} classes at this budget; use form=lowres or a larger budget"
+            )
+        if empty.label_kind != "centred":
             return ""
         if self.objective and not self.objective.centred_labels:
             return f"objective={self.objective.name} takes no labels below zero, which centred ones are; use labels=learned"
@@ -272,36 +276,24 @@ def _needs_of(form: Form, objective_teaches: bool, seed: int) -> tuple[Need, ...
     return (*needs, *(need for need in (() if objective_teaches else form.teacher_needs(seed)) if need not in needs))
 
 
-def _images_of_each(planned: FormPlan, spec: Spec) -> list[int]:
+def _images_of_each(planned: FormPlan, empty: Parameterization, classes: int) -> list[int]:
     """Return how many images of every class a form starts with."""
-    slots = planned.form.slots(planned.form.empty(spec, planned), planned)
-    return slots.bincount(minlength=spec.classes).tolist()  # type: ignore[no-any-return]
+    return planned.form.slots(empty, planned).bincount(minlength=classes).tolist()  # type: ignore[no-any-return]
 
 
-def _without_an_image(planned: FormPlan, spec: Spec, objective: str) -> str:
-    """Return a sentence if some class has no image that could be compared with its real ones."""
-    missing = _images_of_each(planned, spec).count(0)
-    if not missing:
-        return ""
-    return (
-        f"objective={objective} compares images class by class, and form={planned.form.name} has none of {missing} of {spec.classes} "
-        f"classes at this budget; use form=lowres or a larger budget"
-    )
-
-
-def _repeated(planned: FormPlan, context: PlanContext) -> tuple[str, ...]:
+def _repeated(planned: FormPlan, empty: Parameterization, class_counts: Sequence[int]) -> tuple[str, ...]:
     """Return a note where a form starts from more real images of a class than there are, so that some are taken again.
 
     They are charged like any others.
     """
-    if planned.form.selection() is None or not context.class_counts:
+    if planned.form.selection() is None or not class_counts:
         return ()
-    wanted = _images_of_each(planned, context.spec)
-    short = [label for label, have in enumerate(context.class_counts) if wanted[label] > have]
+    wanted = _images_of_each(planned, empty, len(class_counts))
+    short = [label for label, have in enumerate(class_counts) if wanted[label] > have]
     if not short:
         return ()
-    worst = min(short, key=lambda label: context.class_counts[label])
-    counts = f"class {worst} has {context.class_counts[worst]} training images where {wanted[worst]} are kept"
+    worst = min(short, key=lambda label: class_counts[label])
+    counts = f"class {worst} has {class_counts[worst]} training images where {wanted[worst]} are kept"
     others = f" (and so for {len(short) - 1} more)" if len(short) > 1 else ""
     return (f"{counts}{others}, so images are repeated and charged again",)
 
