@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 #: Points of a curve at most, and students that score each: enough to see where it bends, and a third of what the judge costs.
 POINTS, STUDENTS = 8, 2
 
 
+@cache  # asked at every outer step
 def curve_steps(total: int) -> tuple[int, ...]:
     """Return the steps of a run of ``total`` outer steps at which its curve has a point: the first, the last and even ratios between.
 
