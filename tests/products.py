@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from bench import Budget, BudgetRequest, Dataset, Method, Need, PlanContext, Refusal, Resolution, Spec, Task
 from bench.brackets import Request
 from bench.contract.trials import plan_request
@@ -59,3 +61,14 @@ def task_for(dataset: Dataset, resolution: Resolution, budget: str = "1", key: s
 def distilled(dataset: Dataset, method: Method, resolution: Resolution, budget: str = "1", **options: Any) -> dict[str, Any]:
     """Distil and return the stored tensors."""
     return method.distill(task_for(dataset, resolution, budget, **options)).parameterization.state_dict()
+
+
+def assert_resumed_runs_agree(dataset: Dataset, resolution: Resolution, steps: int) -> None:
+    """Go on from the checkpoint of every outer step but the last, and compare the bytes with those of the whole run."""
+    states: list[dict[str, Any]] = []
+    keep = {"on_checkpoint": lambda state: states.append({key: tensor.clone() for key, tensor in state().items()})}
+    whole = distilled(dataset, resolution.method, resolution, **keep)
+    assert len(states) == steps
+    for state in states[:-1]:
+        resumed = distilled(dataset, resolution.method, resolution, resume_from=state)
+        assert all(torch.equal(whole[key], resumed[key]) for key in whole)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from products import distilled, granted, plan, planned, task_for
+from products import assert_resumed_runs_agree, distilled, granted, plan, planned, task_for
 from torch.testing import assert_close
 
 from bench import Batch, Refusal, Spec
@@ -346,14 +346,7 @@ FORMS = [
 
 @pytest.mark.parametrize("fields", FORMS, ids=str)
 def test_a_resumed_run_gives_the_same_bytes(digits, fields):
-    states = []
-    resolution = planned("frepo", digits.spec, "1", {**SMALL, "outer_iterations": 6, **fields})
-    keep = {"on_checkpoint": lambda state: states.append({k: t.clone() for k, t in state().items()})}
-    whole = distilled(digits, resolution.method, resolution, **keep)
-    assert len(states) == 6
-    for state in states[:5]:
-        resumed = distilled(digits, resolution.method, resolution, resume_from=state)
-        assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+    assert_resumed_runs_agree(digits, planned("frepo", digits.spec, "1", {**SMALL, "outer_iterations": 6, **fields}), steps=6)
 
 
 def test_centred_labels_start_as_the_authors_and_keep_their_sum(digits):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from products import distilled, plan, planned, task_for
+from products import assert_resumed_runs_agree, plan, planned, task_for
 from torch.testing import assert_close
 
 from bench import Batch, Refusal, Run
@@ -272,14 +272,7 @@ PRODUCTS = [
 
 @pytest.mark.parametrize(("name", "fields"), PRODUCTS)
 def test_a_resumed_run_gives_the_same_bytes(digits, name, fields):
-    states = []
-    resolution = planned(name, digits.spec, "1", {**SMALL, "outer_iterations": 5, **fields})
-    keep = {"on_checkpoint": lambda state: states.append({k: t.clone() for k, t in state().items()})}
-    whole = distilled(digits, resolution.method, resolution, **keep)
-    assert len(states) == 5
-    for state in states[:4]:
-        resumed = distilled(digits, resolution.method, resolution, resume_from=state)
-        assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+    assert_resumed_runs_agree(digits, planned(name, digits.spec, "1", {**SMALL, "outer_iterations": 5, **fields}), steps=5)
 
 
 @pytest.mark.parametrize("name", ["dc", "dsa", "dm", "idc"])
