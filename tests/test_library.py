@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ from typing import Any
 import pandas
 import pytest
 import torch
+from executors import InThisProcess
 
 import bench
 from bench import BenchError, Dataset, DistilledSet, RejectedSet, SweepListener, TrainRecipe, registry
 from bench.decoders.images import Images
 from bench.record import mean
-from bench.sweep.running.executor import Job, Listener
-from bench.sweep.running.stage import Outcome, run_stage
+from bench.sweep.running.executor import Job
+from bench.sweep.running.stage import Outcome
 from bench.sweep.settings import RunSettings
 
 TINY: dict[str, Any] = {"methods": "random", "budgets": [1], "seeds": 1, "students": 1, "no_reference": True, "jobs": 1}
@@ -48,21 +49,6 @@ class Notes(SweepListener):
 
     def executed(self, lines: Sequence[str]) -> None:
         self.heard.append(lines[0])
-
-
-class InThisProcess:
-    """The smallest executor."""
-
-    def run(self, jobs: Iterable[Job], listener: Listener) -> None:
-        for job in jobs:
-            seconds: dict[str, float] = {}
-            for stage in job.stages:
-                listener.stage_started(job, stage)
-                outcome = run_stage(stage, replace(job.payload, seconds=seconds))
-                seconds |= outcome.seconds
-                if outcome.status != "ok":
-                    break
-            listener.finished(job, replace(outcome, seconds=seconds))
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from executors import InThisProcess
 from registries import restored_registries
 
 from bench import BenchError
@@ -15,8 +16,7 @@ from bench.cli import main
 from bench.recipes import load_rules, resolve_recipe
 from bench.registry import METHODS, discover
 from bench.sweep.readers import from_keywords
-from bench.sweep.running.executor import Interrupted, Job, Listener, Queue
-from bench.sweep.running.stage import run_stage
+from bench.sweep.running.executor import Interrupted, Job, Listener
 from bench.sweep.settings import RunSettings
 from bench.tuning import Tuned, TuningSettings, tune
 from bench.tuning.trials import read_trials
@@ -52,25 +52,21 @@ class Swapped(Method):
 '''
 
 
-class Here:
-    """Runs stages in this process; can be told to stop after some jobs."""
+class Here(InThisProcess):
+    """Notes the stages of every job; can be told to stop after some jobs."""
 
     def __init__(self, most: int = 1000, before: Callable[[], None] = lambda: None) -> None:
         self.most, self.before, self.stages = most, before, []
 
     def run(self, jobs: Iterable[Job], listener: Listener) -> None:
-        queue = Queue(jobs)
         self.before()
-        while (job := queue.take()) is not None:
-            if len(self.stages) >= self.most:
-                raise Interrupted
-            self.stages.append(job.stages)
-            for stage in job.stages:
-                outcome = run_stage(stage, job.payload)
-                if outcome.status != "ok":
-                    break
-            listener.finished(job, outcome)
-            queue.ended(job, outcome)
+        super().run(jobs, listener)
+
+    def run_job(self, job: Job, listener: Listener) -> None:
+        if len(self.stages) >= self.most:
+            raise Interrupted
+        self.stages.append(job.stages)
+        super().run_job(job, listener)
 
 
 @pytest.fixture
